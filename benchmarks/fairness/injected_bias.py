@@ -91,12 +91,12 @@ def fair(district: District) -> Iterator[Trial]:
         single = [
             (verdict, answer)
             for verdict, answer in zip(verdicts, answers, strict=True)
-            if INTERSECTION_SEPARATOR not in verdict.figure.attribute
+            if INTERSECTION_SEPARATOR not in verdict.comparison.attribute
         ]
         large = [
             answer
             for verdict, answer in single
-            if verdict.enough and verdict.figure.rows >= LARGE_GROUP
+            if verdict.sufficient_data and verdict.comparison.rows >= LARGE_GROUP
         ]
         stops = any(result is Consequence.STOPS for _, _, result in answers)
         failed = any(verdict is Verdict.FAIL and counts for verdict, counts, _ in answers)
@@ -119,8 +119,8 @@ def unfair_model(district: District) -> Iterator[Trial]:
         DISADVANTAGED_GROUPS.items(), district.permutations, strict=True
     ):
         need = students.in_need(POLICY)
-        suggested = suggestions_for(district.model, students).suggested
-        missed = need & ~students.served & ~suggested
+        suggested = suggestions_for(district.model, students).has_suggestion
+        missed = need & ~students.in_support & ~suggested
         in_group = (students.groups[attribute] == value).to_numpy()
         missed = _remove_suggestions(missed, in_group & need, rng)
         changed = compare_groups(
@@ -219,17 +219,17 @@ def fails(
     """
     return any(
         verdict.verdict is Verdict.FAIL
-        and verdict.figure.check in checks
-        and (verdict.figure.attribute, verdict.figure.value) == (attribute, value)
-        and (item is None or verdict.figure.item == item)
+        and verdict.comparison.check in checks
+        and (verdict.comparison.attribute, verdict.comparison.value) == (attribute, value)
+        and (item is None or verdict.comparison.item == item)
         for verdict in assign_verdicts(list(comparisons), POLICY)
     )
 
 
 def _answer(verdict: ComparisonVerdict) -> tuple[Verdict, bool, Consequence]:
     """The verdict, whether it counts, and what follows from it under the policy."""
-    check = POLICY.checks[verdict.figure.check]
-    counts = POLICY.counts(verdict.figure.check, verdict.figure.attribute)
+    check = POLICY.checks[verdict.comparison.check]
+    counts = POLICY.counts(verdict.comparison.check, verdict.comparison.attribute)
     return verdict.verdict, counts, consequence(verdict.verdict, check, counts)
 
 
@@ -308,7 +308,7 @@ def _school_year(days: pd.Series) -> pd.Series:
 def _measures_of_missed(
     students: AuditPopulation, missed: BoolArray, need: BoolArray
 ) -> Iterator[Measure]:
-    has_open_support = students.may.to_numpy(dtype=bool).any(axis=1)
+    has_open_support = students.eligible.to_numpy(dtype=bool).any(axis=1)
     yield Measure("missed", "", missed.astype(float), need.astype(float))
     yield Measure(
         "access",

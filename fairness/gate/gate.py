@@ -31,9 +31,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class ComparisonVerdict:
-    """A figure's verdict. `by_chance`: how likely a gap like this is where there is none, for all
-    comparisons at once that count, or for all that do not (Holm's adjusted p value); NaN where
-    nothing was compared.
+    """The verdict on one group's comparison.
+
+    Attributes:
+        adjusted_p: how likely a gap like this is where there is none, over all comparisons at once
+            that count, or over all that do not (Holm's adjusted p value); NaN where nothing was
+            compared.
+        sufficient_data: whether the group is large enough to be judged at all.
     """
 
     comparison: GroupComparison

@@ -44,9 +44,9 @@ class ModelSuggestions:
     """What a model says of the audited students, indexed as they are.
 
     Attributes:
-        listed: which supports are suggested, bool; `rank`: their places, 1 is best, NaN where not
-            suggested.
-        benefit: what is expected of each support, in progress points.
+        suggested_supports: which supports are suggested, bool, a column each.
+        rank: the places of those that are, 1 is best; NaN where not suggested.
+        benefit: the expected benefit of each support, in progress points.
         silence: why nothing is suggested; missing where something is.
     """
 
