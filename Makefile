@@ -44,7 +44,7 @@ mlflow: $(VENV)/.mlflow
 # Debian's packages and Python's arrive side by side, and the checks run beside the first tests.
 test:
 	@$(MAKE) --no-print-directory --jobs 2 ready
-	@$(MAKE) --no-print-directory --jobs 2 check pytest
+	@$(MAKE) --no-print-directory --jobs 2 check docs pytest
 
 ready: $(VENV)/.dev $(MOCKS)
 
