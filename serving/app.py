@@ -1,7 +1,7 @@
-"""The site: pages for people, the same answers as JSON under /api/v1, and one shield around both.
+"""The application: pages for people, JSON answers under /api/v1, one security layer around both.
 
-Nothing is shown that `records.access.scope` does not let through, and nothing before the disclosure
-log has it written down.
+Nothing is shown that `records.access.scope` does not let through, and nothing of a student before
+the disclosure log has it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _PAGES = (
 
 
 def create_app(config: SiteConfig) -> FastAPI:
-    """The application. It reads no clock, environment or file but what `config` names."""
+    """The application of one site. It reads no clock, environment or file but those of `config`."""
     app = FastAPI(title="Handrail", version="1", openapi_url=None, docs_url=None, redoc_url=None)
     app.state.site = site = Site(config)
     for page in _PAGES:

@@ -1,4 +1,8 @@
-"""What the JSON answers look like. A field that is out of scope is not in the answer."""
+"""The shapes of the JSON answers. A field that is out of scope is not in the answer.
+
+Field names are a published interface and stay as they are; the comments in the pages' words:
+`marks` are course grades, `looks` are disclosures, `silence` is why there is no suggestion.
+"""
 
 from __future__ import annotations
 

@@ -16,15 +16,14 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  #
 _NEGATIVE_NUMBER = re.compile(r"-\d+(\.\d+)?")
 
 
-def csv_bytes(stamp: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
-    """A CSV file: on the first line the terms on which it was made, on the second the names of the
-    columns.
+def csv_bytes(terms: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
+    """A CSV file: first the terms on which it was made, then the column titles, then the rows.
 
     UTF-8 with a byte order mark, without which Excel garbles every accent.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow([f"# {stamp}"])
+    writer.writerow([f"# {terms}"])
     writer.writerow(header)
     writer.writerows([escape_formula(cell) for cell in row] for row in rows)
     return text.getvalue().encode("utf-8-sig")
@@ -32,6 +31,5 @@ def csv_bytes(stamp: str, header: Sequence[str], rows: Iterable[Sequence[str]]) 
 
 def escape_formula(cell: str) -> str:
     """The cell, with an apostrophe in front where a spreadsheet could take it for a formula."""
-    return (
-        f"'{cell}" if cell.startswith(_FORMULA) and not _NEGATIVE_NUMBER.fullmatch(cell) else cell
-    )
+    looks_like_formula = cell.startswith(_FORMULA) and not _NEGATIVE_NUMBER.fullmatch(cell)
+    return f"'{cell}" if looks_like_formula else cell

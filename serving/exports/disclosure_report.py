@@ -1,8 +1,7 @@
-"""What a family is told about one student's record: who has looked at it, what for, and what the
-law says of it.
+"""The disclosure report for a family: who has seen one student's record, why, and what the law is.
 
 Everything here is in words, ready for a page, a PDF, a spreadsheet or a terminal. The report holds
-no value of the record, and it is itself a look, which whoever makes it writes down first. Sources:
+no value of the record. Making one is itself a disclosure, which the caller logs first. Sources:
 34 CFR 99.10, 99.20 to 99.22, 99.32, 99.63 and 99.64.
 """
 
@@ -29,36 +28,35 @@ from serving.rendering.templates import template_environment
 from serving.wording import words
 
 MAX_DISCLOSURES_LISTED = 5_000
-"""Looks that a page or a PDF lists, the newest; it says so when there are more. The summary counts
-them all."""
+"""Views that a page or a PDF lists: the newest, and it says when there are more."""
 
 ABOUT: tuple[tuple[str, str], ...] = (
     (
         "What this list is",
         (
-            "Handrail writes down every look at this student's record before it shows anything. The"
-            " law asks the district to keep a record of some of these looks only (34 CFR 99.32);"
-            " the list says of which. It does not repeat what the record holds."
+            "Handrail logs every view of this student's record before it shows anything. The law"
+            " requires the district to keep a record of only some of these views (34 CFR 99.32);"
+            " the list marks which. It does not repeat what the record holds."
         ),
     ),
     (
         "Who may ask for it",
         (
-            "A parent or guardian may ask the district for this list. So may the student, who takes"
-            " over this right at 18 or on going to college. The district has to show it within 45"
-            " days (34 CFR 99.10 and 99.32(c))."
+            "A parent or guardian may ask the district for this list. At 18, or on starting"
+            " college, the student has this right instead. The district must show it within 45 days"
+            " (34 CFR 99.10 and 99.32(c))."
         ),
     ),
     (
         "If something is not right",
         (
-            "Tell the district which line, and why; it can say more about who looked and what for."
-            " A family that has signed a consent may take it back at any time, and from then on"
-            " nothing is shown on it. A family may also ask the district not to show the record to"
-            " its partners. If the record itself is wrong, the family may ask for it to be put"
-            " right, and for a hearing if the district refuses (34 CFR 99.20 to 99.22). A complaint"
-            " may be sent to the Student Privacy Policy Office of the U.S. Department of Education"
-            " within 180 days (34 CFR 99.63 and 99.64)."
+            "Tell the district which line, and why; it can say more about who saw the record and"
+            " why. A family that has signed a consent may revoke it at any time; from then on"
+            " nothing is shared under it. A family may also ask the district not to show the record"
+            " to its partners. If the record itself is wrong, the family may ask the district to"
+            " correct it, and for a hearing if the district refuses (34 CFR 99.20 to 99.22). A"
+            " complaint may be sent to the Student Privacy Policy Office of the U.S. Department of"
+            " Education within 180 days (34 CFR 99.63 and 99.64)."
         ),
     ),
 )
@@ -74,21 +72,32 @@ HEADER = (
     "students in the same list",
     "the danger that was seen in an emergency",
 )
-DISCLOSURE_LIST_ONLY = "who had looked at it and when"
-"""What a look at nothing of the record itself has shown."""
+"""Titles of the columns, which scripts read: they stay as they are."""
+
+DISCLOSURE_LIST_ONLY = "the list of who viewed it and when"
+"""What somebody has seen who saw nothing of the record itself."""
 
 _OWN = "own_records"
 _NEEDS_NO_PURPOSE = frozenset({_OWN, EMERGENCY_BASIS})
-"""Grounds that say themselves what for."""
-_HERE = Path(__file__).parents[1]
+"""Legal bases that name the purpose themselves."""
+
+_SERVING = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
 class DisclosureLine:
-    """One look in words. `student` and `handle` are for lists of several students; a handle is
-    empty where the student was destroyed. `under` is empty for the district's own looks, `purpose`
-    for those and for emergencies; `path` is the district's page about what it was under. `danger`
-    is what was said of an emergency.
+    """One view of one student's record, in words. What does not apply is empty.
+
+    Attributes:
+        at: the moment in ISO form.
+        student, handle: for lists of several students; no handle for a destroyed record.
+        purpose: empty where the legal basis names it.
+        authority: the agreement, emergency or legal demand it was under; empty for the district's
+            own.
+        path: the district's page about that.
+        students_in_list: how many students the same answer showed.
+        law_requires: whether 34 CFR 99.32 requires a record of it.
+        threat: what was stated of an emergency.
     """
 
     at: str
@@ -100,43 +109,54 @@ class DisclosureLine:
     purpose: str
     basis: str
     agreement_id: str
-    under: str
+    authority: str
     path: str
-    together: int
+    students_in_list: int
     law_requires: bool
-    danger: str
+    threat: str
 
 
 @dataclass(frozen=True)
 class PartySummary:
-    """All looks by one organisation for one purpose. `passing_on` is what its agreement says of
-    it.
+    """All views by one organization for one purpose, in words. What does not apply is empty.
+
+    Attributes:
+        authority, path: as of `DisclosureLine`.
+        views: how many: "3 views".
+        recordkeeping: whether the law requires a record of them, with its citation.
+        redisclosure: what the agreement says of passing the records on.
     """
 
     organization: str
     purpose: str
     basis: str
-    under: str
+    authority: str
     path: str
     categories: str
-    looks: str
+    views: str
     first: str
     last: str
-    law: str
-    passing_on: str
+    recordkeeping: str
+    redisclosure: str
 
 
 @dataclass(frozen=True)
 class DisclosureReport:
-    """What is told about one student's record. `looks` are the newest of `total`."""
+    """The report of one student's record.
+
+    Attributes:
+        disclosures: the newest of `total`.
+        about: titles and texts on what the list is and what a family may do.
+        terms: to whom, when and on what terms the report itself was shown.
+    """
 
     title: str
     lead: str
     total: int
     parties: tuple[PartySummary, ...]
-    looks: tuple[DisclosureLine, ...]
+    disclosures: tuple[DisclosureLine, ...]
     about: tuple[tuple[str, str], ...]
-    stamp: str
+    terms: str
 
 
 def read_report(
@@ -144,40 +164,38 @@ def read_report(
     student_id: str,
     name: str | None,
     now: datetime,
-    stamp: str,
-    most: int | None = MAX_DISCLOSURES_LISTED,
+    terms: str,
+    max_listed: int | None = MAX_DISCLOSURES_LISTED,
 ) -> DisclosureReport:
     """Everything that the log says of one student, as of now.
 
     Args:
-        name: the student's name, as it is to be read; None where the records no longer hold them.
-        most: how many looks are listed; None lists all of them.
+        name: the student's name as it is to be read; None where the records no longer hold them.
+        terms: the sentence that says to whom the report is shown.
+        max_listed: how many views are listed; None lists all of them.
     """
     known, staff = organizations(database), staff_names(database)
-    passing_on = {
-        one.agreement.agreement_id: one.agreement.redisclosure
-        for one in latest_agreements(database)
+    redisclosure = {
+        stored.agreement.agreement_id: stored.agreement.redisclosure
+        for stored in latest_agreements(database)
     }
-    found = parties(database, student_id)
-    total = sum(party.looks for party in found)
-    rows = disclosures(database, student_id=student_id, limit=min(total, most) if most else total)
-    organizations_named = {party.organization_id for party in found}
-    cut = f" The list has the newest {len(rows):,} of them." if len(rows) < total else ""
+    viewers = parties(database, student_id)
+    total = sum(party.looks for party in viewers)
+    limit = min(total, max_listed) if max_listed else total
+    rows = disclosures(database, student_id=student_id, limit=limit)
     opened = emergencies(database, student_id=student_id)
-    dangers = {emergency_reference(one.number): _danger(one) for one in opened}
-    told = (
-        *(() if name else (_left(student_id),)),
-        *(_emergency(one, known, staff) for one in opened),
-    )
+    threats = {emergency_reference(emergency.number): _threat(emergency) for emergency in opened}
+    about = [_about_emergency(emergency, known, staff) for emergency in opened]
+    if not name:
+        about.insert(0, _about_former_student(student_id))
     return DisclosureReport(
-        f"Who has seen the record of {name or f'student {student_id}, who has left'}",
-        f"{words.count(total, 'look', 'looks')} until {words.date_time(now)}, by "
-        f"{words.count(len(organizations_named), 'organisation', 'organisations')}.{cut}",
-        total,
-        tuple(_party(party, known, passing_on) for party in found),
-        tuple(disclosure_line(row, staff, known, "", "", dangers) for row in rows),
-        told + ABOUT,
-        stamp,
+        title=f"Who has seen the record of {name or f'student {student_id}, who has left'}",
+        lead=_lead(total, len(rows), len({party.organization_id for party in viewers}), now),
+        total=total,
+        parties=tuple(_party(party, known, redisclosure) for party in viewers),
+        disclosures=tuple(disclosure_line(row, staff, known, "", "", threats) for row in rows),
+        about=(*about, *ABOUT),
+        terms=terms,
     )
 
 
@@ -187,118 +205,128 @@ def disclosure_line(
     known: Mapping[str, Organization],
     student: str,
     handle: str,
-    dangers: Mapping[str, str] | None = None,
+    threats: Mapping[str, str] | None = None,
 ) -> DisclosureLine:
     """One row of the log in words.
 
     Args:
-        dangers: what was said of each emergency, by the ground that the log names.
+        staff: names by account.
+        known: organizations by ID.
+        threats: what was stated of each emergency, by the reference that the log holds.
     """
-    own = row.legal_basis == _OWN
+    authority, path = _authority(row.legal_basis, row.agreement_id)
     return DisclosureLine(
-        row.at,
-        staff.get(row.user_id, "Somebody who has left"),
-        _organization(row.organization_id, known),
-        student,
-        handle,
-        words.categories(row.categories) or DISCLOSURE_LIST_ONLY,
-        _purpose(row),
-        words.basis(row.legal_basis),
-        "" if own else row.agreement_id,
-        *_under(row.legal_basis, row.agreement_id),
-        row.shown_together,
-        row.law_requires,
-        (dangers or {}).get(row.agreement_id, ""),
+        at=row.at,
+        person=words.capital(words.staff_name(staff, row.user_id)),
+        organization=_organization(row.organization_id, known),
+        student=student,
+        handle=handle,
+        categories=words.categories(row.categories) or DISCLOSURE_LIST_ONLY,
+        purpose=_purpose(row),
+        basis=words.basis(row.legal_basis),
+        agreement_id="" if row.legal_basis == _OWN else row.agreement_id,
+        authority=authority,
+        path=path,
+        students_in_list=row.shown_together,
+        law_requires=row.law_requires,
+        threat=(threats or {}).get(row.agreement_id, ""),
     )
 
 
 def report_csv(report: DisclosureReport) -> bytes:
-    """The looks as a spreadsheet, one a line."""
+    """The views as a CSV file, one a line."""
     rows = (
         (
-            look.at,
-            look.person,
-            look.organization,
-            look.categories,
-            look.purpose,
-            look.basis,
-            look.under,
-            "yes" if look.law_requires else "no",
-            str(look.together),
-            look.danger,
+            line.at,
+            line.person,
+            line.organization,
+            line.categories,
+            line.purpose,
+            line.basis,
+            line.authority,
+            "yes" if line.law_requires else "no",
+            str(line.students_in_list),
+            line.threat,
         )
-        for look in report.looks
+        for line in report.disclosures
     )
-    return csv_bytes(report.stamp, HEADER, rows)
+    return csv_bytes(report.terms, HEADER, rows)
 
 
 def report_pdf(report: DisclosureReport) -> bytes:
-    """The report to be printed or sent."""
-    looks = [asdict(look) | {"at": words.date_time(look.at)} for look in report.looks]
-    summed = [asdict(party) | {"under": words.capital(party.under)} for party in report.parties]
+    """The report as a PDF, to be printed or sent. `report.typ` reads the fields by name."""
+    lines = [asdict(line) | {"at": words.date_time(line.at)} for line in report.disclosures]
+    viewers = [
+        asdict(party) | {"authority": words.capital(party.authority)} for party in report.parties
+    ]
     return render_pdf(
-        _HERE / "templates" / "report.typ", asdict(report) | {"looks": looks, "parties": summed}
+        _SERVING / "templates" / "report.typ",
+        asdict(report) | {"disclosures": lines, "parties": viewers},
     )
 
 
 def report_html(report: DisclosureReport) -> bytes:
-    """The report as a page that stands alone."""
-    style = Markup((_HERE / "static" / "site.css").read_text())
-    page = (
-        template_environment()
-        .get_template("report_file.html")
-        .render(report=report, stylesheet_text=style)
-    )
-    return page.encode()
+    """The report as one HTML file with its styles."""
+    style = Markup((_SERVING / "static" / "site.css").read_text())
+    template = template_environment().get_template("report_file.html")
+    return template.render(report=report, stylesheet_text=style).encode()
 
 
 def report_text(report: DisclosureReport) -> str:
-    """The report for a terminal: what a page says, line by line."""
-    lines = [report.title, report.stamp, "", report.lead]
+    """The report for a terminal: what the page says, line by line."""
+    lines = [report.title, report.terms, "", report.lead]
     for party in report.parties:
-        told = [
-            party.looks,
+        details = [
+            party.views,
             f"{party.first} to {party.last}",
             party.categories,
             party.purpose,
             party.basis,
-            words.capital(party.under),
-            f"The law asks for a record: {party.law}",
-            party.passing_on and f"Passing it on: {party.passing_on}",
+            words.capital(party.authority),
+            f"Recordkeeping required by law: {party.recordkeeping}",
+            party.redisclosure and f"Redisclosure: {party.redisclosure}",
         ]
-        lines += ["", party.organization, *(f"  {line}" for line in told if line)]
-    lines += ["", *(_line(look) for look in report.looks)]
+        lines += ["", party.organization, *(f"  {detail}" for detail in details if detail)]
+    lines += ["", *(_text_line(line) for line in report.disclosures)]
     for title, text in report.about:
         lines += ["", title, text]
     return "\n".join(lines) + "\n"
 
 
+def _lead(total: int, listed: int, organizations: int, now: datetime) -> str:
+    """How many views there are, by how many organizations, and how many of them are listed."""
+    views = words.count(total, "view", "views")
+    viewers = words.count(organizations, "organization", "organizations")
+    cut = f" The list has the newest {listed:,} of them." if listed < total else ""
+    return f"{views} as of {words.date_time(now)}, by {viewers}.{cut}"
+
+
 def _party(
-    party: Party, known: Mapping[str, Organization], passing_on: Mapping[str, str]
+    party: Party, known: Mapping[str, Organization], redisclosure: Mapping[str, str]
 ) -> PartySummary:
+    authority, path = _authority(party.legal_basis, party.agreement_id)
     citation = RECORDKEEPING_RULES[party.legal_basis].citation
     return PartySummary(
-        _organization(party.organization_id, known),
-        _purpose(party),
-        words.basis(party.legal_basis),
-        *_under(party.legal_basis, party.agreement_id),
-        words.categories(party.categories) or DISCLOSURE_LIST_ONLY,
-        words.count(party.looks, "look", "looks"),
-        words.date_time(party.first),
-        words.date_time(party.last),
-        f"{'Yes' if party.law_requires else 'No'} ({citation})",
-        passing_on.get(party.agreement_id, ""),
+        organization=_organization(party.organization_id, known),
+        purpose=_purpose(party),
+        basis=words.basis(party.legal_basis),
+        authority=authority,
+        path=path,
+        categories=words.categories(party.categories) or DISCLOSURE_LIST_ONLY,
+        views=words.count(party.looks, "view", "views"),
+        first=words.date_time(party.first),
+        last=words.date_time(party.last),
+        recordkeeping=f"{'Yes' if party.law_requires else 'No'} ({citation})",
+        redisclosure=redisclosure.get(party.agreement_id, ""),
     )
 
 
-def _purpose(looked: Disclosure | Party) -> str:
-    return "" if looked.legal_basis in _NEEDS_NO_PURPOSE else looked.purpose
+def _purpose(logged: Disclosure | Party) -> str:
+    return "" if logged.legal_basis in _NEEDS_NO_PURPOSE else logged.purpose
 
 
-def _under(legal_basis: str, agreement_id: str) -> tuple[str, str]:
-    """What a look rests on, in words, and the district's page about it; empty for the district's
-    own records.
-    """
+def _authority(legal_basis: str, agreement_id: str) -> tuple[str, str]:
+    """What allowed a view, in words, and the district's page about it; empty for own records."""
     number = agreement_id.rpartition("-")[2]
     if legal_basis == _OWN:
         return "", ""
@@ -309,36 +337,34 @@ def _under(legal_basis: str, agreement_id: str) -> tuple[str, str]:
     return f"agreement {agreement_id}", f"/agreements/{agreement_id}"
 
 
-def _left(student_id: str) -> tuple[str, str]:
+def _about_former_student(student_id: str) -> tuple[str, str]:
     return (
         "The student's name",
         (
-            "The student is no longer on the district's rolls, so its records hold no name any"
-            f" more. The list is that of the student with the district's number {student_id}."
+            "The student is no longer enrolled in the district, so its records no longer hold a"
+            f" name. This is the list for the student with the district's ID {student_id}."
         ),
     )
 
 
-def _emergency(
-    one: Emergency, known: Mapping[str, Organization], staff: Mapping[str, str]
+def _about_emergency(
+    emergency: Emergency, known: Mapping[str, Organization], staff: Mapping[str, str]
 ) -> tuple[str, str]:
-    """What 34 CFR 99.32(a)(5) asks to be told of an emergency: the threat that was seen, and to
-    whom it opened what.
-    """
-    who = (
-        f"{staff.get(one.user_id, 'somebody who has left')} of"
-        f" {_organization(one.organization_id, known)}"
-    )
+    """What 34 CFR 99.32(a)(5) requires of an emergency: the threat, and who could see what."""
+    person = words.staff_name(staff, emergency.user_id)
     opened = (
-        f"Until {words.date_time(one.until)}, {who} could read: {words.categories(one.categories)}."
+        f"Until {words.date_time(emergency.until)}, {person} of"
+        f" {_organization(emergency.organization_id, known)} could read:"
+        f" {words.categories(emergency.categories)}."
     )
-    return f"The emergency of {words.date_time(one.opened_at)}", f"{opened} {_danger(one)}"
+    title = f"The emergency of {words.date_time(emergency.opened_at)}"
+    return title, f"{opened} {_threat(emergency)}"
 
 
-def _danger(one: Emergency) -> str:
+def _threat(emergency: Emergency) -> str:
     return (
-        f"The danger that was seen: {one.threat.rstrip('.')}. Why this was needed:"
-        f" {one.reason.rstrip('.')}."
+        f"Threat identified: {emergency.threat.rstrip('.')}. Why this was needed:"
+        f" {emergency.reason.rstrip('.')}."
     )
 
 
@@ -346,6 +372,7 @@ def _organization(organization_id: str, known: Mapping[str, Organization]) -> st
     return known[organization_id].name if organization_id in known else organization_id
 
 
-def _line(look: DisclosureLine) -> str:
-    law = "; the law asks for this record" if look.law_requires else ""
-    return f"{words.date_time(look.at)}: {look.person}, {look.organization}: {look.categories}{law}"
+def _text_line(line: DisclosureLine) -> str:
+    law = "; recordkeeping required by law" if line.law_requires else ""
+    viewer = f"{line.person}, {line.organization}"
+    return f"{words.date_time(line.at)}: {viewer}: {line.categories}{law}"

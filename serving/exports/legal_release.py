@@ -1,8 +1,8 @@
-"""What answers a legal demand, as it is handed over: a ZIP archive of spreadsheets about one
-student.
+"""The archive that answers a legal demand: CSV files about one student in a ZIP file.
 
-It is made only for a demand that two people have released, from a scope narrowed to that student
-and to the categories of the demand. The disclosure log and the register have it before it leaves.
+It is made only for a demand whose release two people have approved, from a scope narrowed to that
+student and to the categories of the demand. The disclosure log and the register of demands have it
+before it leaves.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ABOUT = "Each file is one part of the record. A part that holds nothing has no 
 
 @dataclass(frozen=True)
 class ReleaseArchive:
-    """What is handed over: a ZIP archive. `sha256` is over its content."""
+    """The ZIP archive to hand over. `sha256` is over its content."""
 
     name: str
     content: bytes
@@ -48,51 +48,48 @@ def create_release(
     now: datetime,
     limits: DisclosureLimits | None = None,
 ) -> ReleaseArchive:
-    """Make what is handed over: one student, the categories of the demand, nothing else. Each
-    taking is written down.
+    """Make the archive: one student, the categories of the demand, nothing else.
 
-    The disclosure log has it, and the register with its digest, before this returns.
+    Each download is logged: the disclosure log has it, and the register of demands with its digest,
+    before this returns.
 
     Args:
-        scope: that of the district administrator who takes it.
-        reason: to whom it is handed, and how.
+        scope: that of the district administrator who downloads it.
+        reason: who receives the records, and how.
         terms: the sentence that goes with every file.
-        route: where it is taken, for the log.
-        limits: what the site holds whoever takes it to; the release is one student of them.
+        route: where it is downloaded, for the log.
+        limits: how many students one person may see; the release is one of them.
 
     Raises:
         NotADistrictAdmin: the viewer does not act for the district.
         NoSuchDemand: there is none of this number.
-        LegalDemandError: it is not approved, the approval has ended, no reason is given, or the
-            record is no longer here.
+        LegalDemandError: it is not approved, the approval has expired, no reason is given, or the
+            record no longer exists.
         DisclosureLogUnavailable: the log could not be written.
-        TooManyStudents: whoever takes it was shown as many students today as one person may be.
+        TooManyStudents: this person has seen as many students today as one person may.
     """
     if not reason.strip():
-        raise LegalDemandError("Please say to whom it is handed over, and how.")
-    found = approved_demand(database, scope.viewer, number, now)
+        raise LegalDemandError("State who receives the records and how.")
+    demand = approved_demand(database, scope.viewer, number, now)
+    student, categories = demand.student_id, demand.paper.categories
     grant = Grant(
         f"demand-{number}",
         "",
         JUDICIAL_BASIS,
         "Answering a legal demand",
         DISTRICT,
-        found.paper.categories,
+        categories,
         (),
     )
     try:
-        narrowed = scope.narrowed(found.student_id, grant)
+        narrowed = scope.narrowed(student, grant)
     except NotInScope:
-        raise LegalDemandError("This student's record is no longer here.") from None
+        raise LegalDemandError("This student's record no longer exists.") from None
     content = _archive(ScopedRecords(snapshot, narrowed), terms)
-    made = ReleaseArchive(
-        f"legal-demand-{number}.zip", content, hashlib.sha256(content).hexdigest()
-    )
-    record_disclosures(
-        database, narrowed, [found.student_id], found.paper.categories, route, now, limits
-    )
-    record_release(database, scope.viewer, number, reason, made.sha256, now)
-    return made
+    sha256 = hashlib.sha256(content).hexdigest()
+    record_disclosures(database, narrowed, [student], categories, route, now, limits)
+    record_release(database, scope.viewer, number, reason, sha256, now)
+    return ReleaseArchive(f"legal-demand-{number}.zip", content, sha256)
 
 
 def _archive(records: ScopedRecords, terms: str) -> bytes:
@@ -101,26 +98,22 @@ def _archive(records: ScopedRecords, terms: str) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for table in TABLES.values():
-            columns = _columns(table, released)
-            rows = (
-                records.table(table.name).order_by(list(table.key)).to_pyarrow().to_pylist()
-                if columns
-                else []
-            )
-            if rows:
-                cells = (
-                    ["" if row[name] is None else str(row[name]) for name in columns]
-                    for row in rows
-                )
+            columns = _released_columns(table, released)
+            if not columns:
+                continue
+            in_order = records.table(table.name).order_by(list(table.key))
+            rows = in_order.to_pyarrow().to_pylist()
+            cells = [
+                ["" if row[name] is None else str(row[name]) for name in columns] for row in rows
+            ]
+            if cells:
                 _write(archive, f"{table.name}.csv", csv_bytes(terms, columns, cells))
         _write(archive, "READ-ME.txt", f"{terms}\n\n{_ABOUT}\n".encode())
     return buffer.getvalue()
 
 
-def _columns(table: CanonicalTable, released: frozenset[Category]) -> list[str]:
-    """The columns to hand over: those of released categories, and all of a partner's services or
-    none.
-    """
+def _released_columns(table: CanonicalTable, released: frozenset[Category]) -> list[str]:
+    """The columns of released categories; of partners' services, all columns or none."""
     if not table.is_student:
         return []
     names = [column.name for column in table.columns]

@@ -1,4 +1,4 @@
-"""The front page sends each person to their own."""
+"""The front page sends each person to the first page of their role."""
 
 from __future__ import annotations
 
@@ -13,4 +13,5 @@ router = APIRouter()
 
 @router.get("/")
 def front(visit: CurrentVisit) -> Response:
-    return RedirectResponse(navigation(visit.viewer.role)[0].pages[0][0], 303)
+    path, _ = navigation(visit.viewer.role)[0].pages[0]
+    return RedirectResponse(path, 303)

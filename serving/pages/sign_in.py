@@ -1,6 +1,4 @@
-"""Signing in and out. A wrong login, a wrong password and too many attempts all get the same
-answer.
-"""
+"""Signing in and out. A wrong login, a wrong password and too many attempts get one answer."""
 
 from __future__ import annotations
 
@@ -11,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import RedirectResponse, Response
 
 from records.people.accounts import authenticate, end_session, start_session
+from serving.pages.forms import CsrfForm
 from serving.site.dependencies import CurrentVisit
 from serving.site.security import (
     cookie_name,
@@ -22,8 +21,7 @@ from serving.site.site import Site
 
 router = APIRouter()
 SIGN_IN_FAILED = (
-    "We do not know that login and password. Check both and try again. After several tries, wait a"
-    " minute."
+    "Incorrect login or password. Check both and try again. After several tries, wait a minute."
 )
 
 
@@ -32,11 +30,6 @@ class SignInForm(BaseModel):
     login: str
     password: str
     next: str = "/"
-
-
-class SignOutForm(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    csrf: str
 
 
 @router.get("/sign-in")
@@ -52,22 +45,22 @@ def enter(request: Request, form: Annotated[SignInForm, Form()]) -> Response:
     viewer = authenticate(config.database, form.login, form.password, now)
     if viewer is None:
         return _form(site, safe_redirect_path(form.next), form.login, SIGN_IN_FAILED)
-    _end(request)
+    _end_session(request)
     response = RedirectResponse(safe_redirect_path(form.next), 303)
     set_session_cookie(response, start_session(config.database, viewer, now), config.secure_cookies)
     return response
 
 
 @router.post("/sign-out")
-def leave(request: Request, visit: CurrentVisit, form: Annotated[SignOutForm, Form()]) -> Response:
+def leave(request: Request, visit: CurrentVisit, form: Annotated[CsrfForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
-    _end(request)
+    _end_session(request)
     response = RedirectResponse("/sign-in", 303)
     drop_session_cookie(response, visit.site.config.secure_cookies)
     return response
 
 
-def _end(request: Request) -> None:
+def _end_session(request: Request) -> None:
     config = request.app.state.site.config
     token = request.cookies.get(cookie_name(config.secure_cookies))
     if token:

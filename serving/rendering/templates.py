@@ -13,21 +13,22 @@ _SERVING = Path(__file__).parents[1]
 
 
 def template_environment() -> Environment:
-    """The templates of pages: what they are given is escaped, and what is missing is an error."""
-    found = Environment(
+    """The environment of all pages: values are escaped, and a missing one is an error."""
+    environment = Environment(
         loader=FileSystemLoader(_SERVING / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters["capital"] = words.capital
-    found.globals |= {
+    environment.filters["capital"] = words.capital
+    environment.globals |= {
         "words": words,
-        "stylesheet": f"/static/site.css?v={_digest_of_file('site.css')}",
+        "stylesheet": f"/static/site.css?v={_static_file_digest('site.css')}",
     }
-    return found
+    return environment
 
 
-def _digest_of_file(file: str) -> str:
-    return hashlib.sha256((_SERVING / "static" / file).read_bytes()).hexdigest()[:10]
+def _static_file_digest(name: str) -> str:
+    """Ten digits of the digest of a static file: a new file has a new address and is not cached."""
+    return hashlib.sha256((_SERVING / "static" / name).read_bytes()).hexdigest()[:10]

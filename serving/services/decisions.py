@@ -9,23 +9,39 @@ from serving.students.caseload import Suggestion
 
 
 def decide_on_suggestion(
-    visit: Visit, student: str, support: str, action: str, reason: str, rank: int, model_sha256: str
+    visit: Visit,
+    student: str,
+    support: str,
+    *,
+    action: str,
+    reason: str,
+    rank: int,
+    model_sha256: str,
 ) -> Decision:
     """Record a decision about a suggestion as it is shown now.
 
+    Args:
+        rank: the suggestion's place on the list that was decided on, from 1.
+        model_sha256: the model that made that list.
+
     Raises:
         StaleSuggestion: another suggestion, rank or model is shown now.
-        DecisionError: the action or the reason is not right.
+        DecisionError: the action or the reason is not allowed.
     """
-    shown = current_suggestion(visit, student, support)
-    model = visit.model[0]
-    if shown is None or model is None or shown.rank != rank or model.sha256 != model_sha256:
+    suggestion = current_suggestion(visit, student, support)
+    model = visit.champion
+    if (
+        suggestion is None
+        or model is None
+        or suggestion.rank != rank
+        or model.sha256 != model_sha256
+    ):
         raise StaleSuggestion
-    seen = {
-        "summary": shown.summary,
-        "benefit": shown.benefit,
-        "lower": shown.lower,
-        "upper": shown.upper,
+    shown = {
+        "summary": suggestion.summary,
+        "benefit": suggestion.benefit,
+        "lower": suggestion.lower,
+        "upper": suggestion.upper,
     }
     return record_decision(
         visit.database,
@@ -36,16 +52,13 @@ def decide_on_suggestion(
         reason,
         model_sha256,
         rank,
-        seen,
+        shown,
         visit.now,
     )
 
 
 def current_suggestion(visit: Visit, student: str, support: str) -> Suggestion | None:
-    """The suggestion of this support as the student's page has it now."""
+    """The suggestion of this support as the student's page shows it now, if it does."""
     advice = visit.lists.caseload.advice.get(student)
-    return (
-        next((one for one in advice.suggestions if one.support == support), None)
-        if advice
-        else None
-    )
+    suggestions = advice.suggestions if advice else ()
+    return next((shown for shown in suggestions if shown.support == support), None)

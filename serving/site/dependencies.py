@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Request
 
 from records.people.accounts import session_viewer
-from records.people.viewer import NotInScope, Role
+from records.people.viewer import PARTNER_ROLES, NotInScope, Role
 from serving.site.exceptions import SignInRequired
+from serving.site.navigation import AUDITOR_ROLES, PLACEMENT_ROLES
 from serving.site.security import cookie_name
 from serving.site.site import Site
 from serving.site.visit import Visit
 
 
 def current_visit(request: Request) -> Iterator[Visit]:
-    """The visit of whoever is signed in.
+    """The visit of whoever is signed in; it is closed once the response is made.
 
     Raises:
-        SignInRequired: nobody is.
+        SignInRequired: nobody is signed in.
     """
     site: Site = request.app.state.site
     token = request.cookies.get(cookie_name(site.config.secure_cookies))
-    found = session_viewer(site.config.database, token, site.config.clock()) if token else None
-    if found is None:
+    session = session_viewer(site.config.database, token, site.config.clock()) if token else None
+    if session is None:
         raise SignInRequired
-    visit = Visit(site, request, *found)
+    viewer, csrf = session
+    visit = Visit(site, request, viewer, csrf)
     try:
         yield visit
     finally:
@@ -36,35 +38,48 @@ def current_visit(request: Request) -> Iterator[Visit]:
 CurrentVisit = Annotated[Visit, Depends(current_visit)]
 
 
-def require_role(*roles: Role) -> Any:
+def require_role(roles: Iterable[Role]) -> Any:
     """The visit of somebody in one of these roles; for everybody else the page does not exist."""
+    allowed = frozenset(roles)
 
-    def allowed(visit: CurrentVisit) -> Visit:
-        if visit.viewer.role not in roles:
+    def visit_in_role(visit: CurrentVisit) -> Visit:
+        if visit.viewer.role not in allowed:
             raise HTTPException(404)
         return visit
 
-    return Depends(allowed)
+    return Depends(visit_in_role)
 
 
-DistrictAdminVisit = Annotated[Visit, require_role(Role.DISTRICT_ADMIN)]
+PartnerVisit = Annotated[Visit, require_role(PARTNER_ROLES)]
+CaseworkerVisit = Annotated[Visit, require_role([Role.CASEWORKER])]
+PlannerVisit = Annotated[Visit, require_role(PLACEMENT_ROLES)]
+AuditorVisit = Annotated[Visit, require_role(AUDITOR_ROLES)]
+ReviewerVisit = Annotated[Visit, require_role([Role.EQUITY_REVIEWER])]
+DataVisit = Annotated[Visit, require_role([Role.DISTRICT_ADMIN, Role.DATA_SCIENTIST])]
+DistrictAdminVisit = Annotated[Visit, require_role([Role.DISTRICT_ADMIN])]
 
 
 def student_in_scope(handle: str, visit: CurrentVisit) -> str:
-    """The student behind the handle of the path, before anything else of the request is looked at.
+    """The ID of the student behind the handle in the path, read before the rest of the request.
 
     Raises:
-        NotInScope: the same whether they exist or not.
+        NotInScope: no such student, or one whom this viewer may not see; nobody can tell which.
     """
     return visit.scope.student_of(handle)
 
 
-StudentInScope = Annotated[str, Depends(student_in_scope)]
+def student_in_full_scope(handle: str, visit: CurrentVisit) -> str:
+    """The ID of the student behind the handle, also where only an emergency opens the record.
+
+    Raises:
+        NotInScope: no such student, or one whom this viewer may not see; nobody can tell which.
+    """
+    return visit.full_scope.student_of(handle)
 
 
 def student_in_log(handle: str, visit: DistrictAdminVisit) -> str:
-    """The student behind the handle, for an officer who asks for the looks at them, whether they
-    have left or not.
+    """The ID of the student behind the handle, for a district administrator who asks who viewed
+    them; students who have left the district are found too.
 
     Raises:
         NotInScope: neither the records nor the log name them.
@@ -72,24 +87,9 @@ def student_in_log(handle: str, visit: DistrictAdminVisit) -> str:
     try:
         return visit.scope.student_of(handle)
     except NotInScope:
-        return visit.log_scope.student_of(handle)
+        return visit.disclosure_log_scope.student_of(handle)
 
 
-StudentInLog = Annotated[str, Depends(student_in_log)]
-
-
-def student_in_full_scope(handle: str, visit: CurrentVisit) -> str:
-    """The student behind the handle, where an emergency may have opened the record too.
-
-    Raises:
-        NotInScope: the same whether they exist or not.
-    """
-    return visit.whole_scope.student_of(handle)
-
-
+StudentInScope = Annotated[str, Depends(student_in_scope)]
 StudentInFullScope = Annotated[str, Depends(student_in_full_scope)]
-
-
-AuditorVisit = Annotated[
-    Visit, require_role(Role.EQUITY_REVIEWER, Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN)
-]
+StudentInLog = Annotated[str, Depends(student_in_log)]

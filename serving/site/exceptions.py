@@ -1,4 +1,4 @@
-"""What stops a request before its page is made; `error_responses` answers each."""
+"""What stops a request before its page is made. `error_responses` answers each."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ class SignInRequired(Exception):
 
 
 class InvalidCsrfToken(Exception):
-    """The form was not made by this session's own page."""
+    """The form does not carry the token of this web session, so it may come from another site."""
 
 
 class StaleSuggestion(Exception):
-    """What was shown is no longer what is suggested."""
+    """The suggestion that was decided on is no longer the one that is shown."""

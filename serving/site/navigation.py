@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from records.people.viewer import PARTNER_ROLES, Role
 
 PLACEMENT_ROLES = frozenset({Role.CASEWORKER})
-"""Who may weigh how places are given out: nobody else's scope holds a suggestion
+"""Who may plan how places are filled: nobody else's scope holds a suggestion
 (`records.access.scope`)."""
 
-
 AUDITOR_ROLES = frozenset({Role.EQUITY_REVIEWER, Role.DATA_SCIENTIST, Role.DISTRICT_ADMIN})
-
+"""Who reads audits, drift and effects: figures about groups, never a single student."""
 
 NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, frozenset[Role]], ...]], ...] = (
     ("Caseload", (("/caseload", "Caseload", PARTNER_ROLES),)),
@@ -50,37 +49,33 @@ NAVIGATION: tuple[tuple[str, tuple[tuple[str, str, frozenset[Role]], ...]], ...]
         ),
     ),
 )
-"""Groups of pages: path, words, and for whom. The first that a role has is its front page."""
+"""Groups of pages: path, label, and for whom. The first page that a role has is its front page."""
 
 
 @dataclass(frozen=True)
 class NavigationGroup:
-    """A group of the navigation: its words, and the path and words of each of its pages that a role
-    has.
-    """
+    """One entry of the menu: its label, and the path and label of each page that a role has."""
 
     label: str
     pages: tuple[tuple[str, str], ...]
 
-    def holds(self, path: str) -> bool:
+    def contains(self, path: str) -> bool:
         """Whether a path is one of its pages or below one."""
         return any(is_within(path, page) for page, _ in self.pages)
 
 
 def navigation(role: Role) -> list[NavigationGroup]:
-    """The groups of which a role has a page. A group of one page is called as the page is."""
-    found = []
-    for label, pages in NAVIGATION:
-        links = tuple((path, words) for path, words, roles in pages if role in roles)
+    """The groups of which a role has a page. A group of one page has the label of the page."""
+    groups = []
+    for group_label, pages in NAVIGATION:
+        links = tuple((path, label) for path, label, roles in pages if role in roles)
         if links:
-            found.append(NavigationGroup(label if len(links) > 1 else links[0][1], links))
-    return found
+            groups.append(NavigationGroup(group_label if len(links) > 1 else links[0][1], links))
+    return groups
 
 
 def is_within(path: str, page: str) -> bool:
-    """Whether a path belongs to a page of the navigation; a caseworker's student is one of the
-    caseload.
-    """
+    """Whether a path belongs to a page of the navigation; a student's belongs to the caseload."""
     return (
         path == page
         or path.startswith(f"{page}/")

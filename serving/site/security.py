@@ -1,5 +1,4 @@
-"""What holds for every answer of the site: headers, the session cookie, and no changes asked for by
-another site.
+"""What holds for every response: security headers, the session cookie, no change from another site.
 
 Sources: OWASP ASVS 5, 3.3, 3.4 and 3.5; Fetch, "append a request Origin header" (a page with
 `no-referrer` posts its own forms with `Origin: null`, so that Sec-Fetch-Site decides there).
@@ -18,12 +17,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 STATIC = "/static/"
-_POLICY = (
-    "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src"
-    " 'none'"
-)
 HEADERS = {
-    "Content-Security-Policy": _POLICY,
+    "Content-Security-Policy": (
+        "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; "
+        "object-src 'none'"
+    ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
@@ -41,13 +39,12 @@ ErrorPage = Callable[[Request, int], Response]
 
 
 class SecurityMiddleware:
-    """The outermost layer: refuses foreign changes, sets the headers, turns a crash into a page
-    without a word of data.
+    """The outermost layer: refuses cross-site changes, sets headers, answers a crash with a page.
 
-    A crash is logged as kinds of errors and places in the code only: messages can hold names (R25).
-    HEAD is answered everywhere by doing what GET does and keeping the body back. Its headers tell
-    of the record too, a length at least, so the look is written down as if the body had been sent;
-    what is out of scope is as absent to it as what is not there (R3).
+    A crash is logged as the kind of error and its places in the code only: messages can hold names
+    (R25). HEAD is answered everywhere as GET is, without the body. Its headers reveal something of
+    the record too, a length at least, so the disclosure is logged as if the body had been sent;
+    what is out of scope is as absent to it as what does not exist (R3).
     """
 
     def __init__(self, app: ASGIApp, error_page: ErrorPage) -> None:
@@ -78,7 +75,7 @@ class SecurityMiddleware:
         try:
             await self.app(scope, receive, send_guarded)
         except Exception as error:
-            _log.error("%s", _places(error))
+            _log.error("%s", _traceback_without_messages(error))
             if started:
                 raise
             await self.error_page(request, 500)(scope, receive, send_guarded)
@@ -88,50 +85,54 @@ def is_cross_site_change(method: str, headers: Headers) -> bool:
     """Whether a request that could change something was started by a page of another site."""
     if method in _SAFE_METHODS:
         return False
-    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-    if site is not None and site not in ("same-origin", "none"):
+    fetch_site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if fetch_site is not None and fetch_site not in ("same-origin", "none"):
         return True
     if origin is None:
         return False
     if origin == "null":
-        return site is None
+        return fetch_site is None
     return urlsplit(origin).netloc != headers.get("host")
 
 
 def cookie_name(secure: bool) -> str:
+    """The name of the session cookie; by HTTPS it carries the prefix that binds it to this host."""
     return "__Host-handrail" if secure else "handrail"
 
 
 def set_session_cookie(response: Response, token: str, secure: bool) -> None:
+    """Sign in: the token goes to this site alone and no script can read it."""
     response.set_cookie(
         cookie_name(secure), token, path="/", httponly=True, samesite="lax", secure=secure
     )
 
 
 def drop_session_cookie(response: Response, secure: bool) -> None:
+    """Sign out: the browser forgets the token."""
     response.delete_cookie(
         cookie_name(secure), path="/", httponly=True, samesite="lax", secure=secure
     )
 
 
-def safe_redirect_path(asked: str) -> str:
-    """Where to go after signing in: a path of this site, or its front page."""
-    parts = urlsplit(asked)
-    strange = (
-        parts.scheme or parts.netloc or "\\" in asked or any(ord(letter) < 33 for letter in asked)
-    )
-    return asked if asked.startswith("/") and not asked.startswith("//") and not strange else "/"
+def safe_redirect_path(target: str) -> str:
+    """Where to go after signing in: `target` if it is a path of this site, else the front page."""
+    parts = urlsplit(target)
+    leaves_site = parts.scheme or parts.netloc or target.startswith("//") or "\\" in target
+    has_blank_or_control = any(ord(letter) < 33 for letter in target)
+    safe = target.startswith("/") and not leaves_site and not has_blank_or_control
+    return target if safe else "/"
 
 
 def _set_headers(message: Message, path: str) -> None:
     headers = MutableHeaders(scope=message)
     for name, value in HEADERS.items():
         headers[name] = value
-    kept = path.startswith(STATIC) and message["status"] in (200, 304)
-    headers["Cache-Control"] = f"public, max-age={_STATIC_SECONDS}" if kept else "no-store"
+    may_be_cached = path.startswith(STATIC) and message["status"] in (200, 304)
+    cache_control = f"public, max-age={_STATIC_SECONDS}" if may_be_cached else "no-store"
+    headers["Cache-Control"] = cache_control
 
 
-def _places(error: BaseException) -> str:
+def _traceback_without_messages(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     return f"{type(error).__name__} at " + " > ".join(
         f"{frame.filename}:{frame.lineno}" for frame in frames[-16:]

@@ -15,14 +15,21 @@ from records.disclosure_log.limits import DisclosureLimits
 from serving.rendering.templates import template_environment
 from serving.site.navigation import is_within
 from serving.site.result_cache import ResultCache
-from serving.students.caseload import (
-    ApprovedModelCache,
-)
+from serving.students.caseload import ApprovedModelCache
 
 
 @dataclass(frozen=True)
 class SiteConfig:
-    """Everything that the site is told. `clock` gives the naive local time of the district."""
+    """The settings of one site.
+
+    Attributes:
+        home: the folder of snapshots, models, audits and published effects.
+        secret: the key of handles, digests and signatures.
+        clock: gives the naive local time of the district.
+        secure_cookies: whether the site is reached by HTTPS, so that the cookie goes by it alone.
+        demo_accounts: login, name and role of accounts that the sign-in page offers.
+        limits: how many students one person may be shown at once and in a day.
+    """
 
     home: Path
     database: Database
@@ -35,16 +42,15 @@ class SiteConfig:
 
 
 class Site:
-    """What lives as long as the process: settings, templates, the approved model, results that are
-    kept.
-    """
+    """One running site: its settings and what its requests share."""
 
     def __init__(self, config: SiteConfig) -> None:
         self.config = config
         self.shelf = ApprovedModelCache(config.home, config.database, config.secret)
-        self.kept = ResultCache()
+        self.result_cache = ResultCache()
         self.templates = template_environment()
         self.templates.globals["is_within"] = is_within
 
     def render(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+        """A template of `serving/templates` with these values, as a response with this status."""
         return HTMLResponse(self.templates.get_template(template).render(**values), status)

@@ -1,4 +1,7 @@
-"""The students of a visit: by name, with alerts and suggestions, cached by all they depend on."""
+"""The students of a visit as lists: by name, and with alerts and suggestions.
+
+Both are computed once and shared between visits that may see the same.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,7 @@ from typing import TYPE_CHECKING
 from records.canonical.schema import Category
 from records.decisions.impressions import log_impressions
 from records.loading.load_history import stale_attendance_since
-from serving.students.caseload import (
-    Caseload,
-    caseload,
-    impression_of,
-)
+from serving.students.caseload import Caseload, caseload, impression_of
 from serving.students.roster import RosterEntry, read_roster
 
 if TYPE_CHECKING:
@@ -29,60 +28,58 @@ class StudentLists:
 
     @cached_property
     def roster(self) -> dict[str, RosterEntry]:
-        """Every student in scope, by name."""
-        found: dict[str, RosterEntry] = self._visit.site.kept.get(
-            ("roster", *self._key), lambda: read_roster(self._visit.records())
+        """Every student in scope by student ID, in the order of their names."""
+        visit = self._visit
+        roster: dict[str, RosterEntry] = visit.site.result_cache.get(
+            ("roster", *self._key), lambda: read_roster(visit.records())
         )
-        return found
+        return roster
 
-    def entry(self, student: str) -> RosterEntry:
+    def roster_entry(self, student: str) -> RosterEntry:
         """One student as their own page names them, with what emergencies open."""
-        if student in self.roster and not any(
-            one.student_id == student for one in self._visit.emergencies
-        ):
+        visit = self._visit
+        in_emergency = any(emergency.student_id == student for emergency in visit.emergencies)
+        if student in self.roster and not in_emergency:
             return self.roster[student]
-        return read_roster(self._visit.whole_record(student))[student]
+        return read_roster(visit.full_record(student))[student]
 
     @cached_property
     def caseload(self) -> Caseload:
         """Alerts and suggestions of every student in scope."""
-        quiet = [Category.ATTENDANCE] if self.attendance_is_old else []
-        key = ("caseload", *self._key, *self._visit.ranking.key, *quiet)
-        found: Caseload = self._visit.site.kept.get(
-            key,
-            lambda: caseload(
-                self._visit.records(), self._visit.as_of, self._visit.ranking, quiet=quiet
-            ),
+        visit = self._visit
+        muted = [Category.ATTENDANCE] if self.stale_attendance_since else []
+        result: Caseload = visit.site.result_cache.get(
+            ("caseload", *self._key, *visit.ranking.key, *muted),
+            lambda: caseload(visit.records(), visit.as_of, visit.ranking, muted_categories=muted),
         )
-        return found
+        return result
 
     def record_impressions(self, students: Iterable[str]) -> None:
-        """Keep the suggestions of these students as they are about to be shown, for later
-        evaluation.
+        """Log the suggestions of these students as they are about to be shown, so that they can be
+        evaluated later.
         """
-        advice = self.caseload.advice
-        log_impressions(
-            self._visit.database,
-            [
-                impression_of(
-                    self._visit.scope,
-                    self._visit.snapshot.id,
-                    self._visit.as_of,
-                    self._visit.ranking,
-                    student,
-                    advice[student],
-                )
-                for student in students
-                if student in advice and (advice[student].suggestions or advice[student].challenger)
-            ],
-            self._visit.now,
-        )
+        visit, advice = self._visit, self.caseload.advice
+        with_suggestions = [
+            student
+            for student in students
+            if student in advice and (advice[student].suggestions or advice[student].challenger)
+        ]
+        impressions = [
+            impression_of(
+                visit.scope,
+                visit.snapshot.id,
+                visit.as_of,
+                visit.ranking,
+                student,
+                advice[student],
+            )
+            for student in with_suggestions
+        ]
+        log_impressions(visit.database, impressions, visit.now)
 
     @cached_property
-    def attendance_is_old(self) -> datetime | None:
-        """When attendance was last loaded, if that is too long ago to raise an alert about
-        absences.
-        """
+    def stale_attendance_since(self) -> datetime | None:
+        """When attendance was last loaded, if too long ago for absence alerts; otherwise None."""
         return stale_attendance_since(self._visit.site.config.home, self._visit.now)
 
     @property

@@ -1,5 +1,4 @@
-"""One viewer's caseload: features, alerts and ranked suggestions, all from what that viewer's scope
-lets through.
+"""One viewer's caseload: features, alerts and ranked suggestions of every student in their scope.
 
 The order of work is the promise: scope, then features, then the model. Nothing out of scope reaches
 the ranker, so nothing in its answer depends on it. The model is the approved champion or none;
@@ -43,16 +42,24 @@ from training.ranking.suggestions import ABSTENTION_REASONS, eligible_supports, 
 from training.registry.registry import ModelNotFound, challenger_version, model_version
 
 MAX_SUGGESTIONS_SHOWN = 3
-NO_SUPPORTS = "Your agreement names no supports to suggest."
-GETTING_READY = "Suggestions are getting ready; look again in a moment."
-NO_APPROVED_MODEL = "The district has not approved a way of making suggestions."
+NO_SUPPORTS = "Your agreement does not list any supports."
+GETTING_READY = "Suggestions are loading. Check back in a moment."
+NO_APPROVED_MODEL = "The district has not approved a suggestion model."
 """All that a caseworker needs to know; reviewers read the reason on the audit's page."""
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """One suggested support. `benefit` is `base` plus the points of all reasons, to 1e-9; `lower`
-    is above zero.
+    """One suggested support. Its fields are those of the JSON answer.
+
+    Attributes:
+        rank: its place on the list as it is shown, from 1.
+        benefit: the expected benefit in progress points: `base` plus the points of all reasons, to
+            1e-9.
+        lower, upper: the interval of the benefit; `lower` is above zero.
+        base: the starting point, before anything of this record is read.
+        sureness: how sure the ranker is, in words.
+        programs: names of the programs in scope that offer the support.
     """
 
     support: str
@@ -69,49 +76,62 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Advice:
-    """What to say about supports for one student: suggestions, best first, or why there are none,
-    in a sentence.
+    """The suggestions for one student, best first, or the reason why there are none.
 
     Attributes:
-        first_chances: how likely each suggestion was to stand first, in their order.
-        open_to_draw: whether the order of the first ones may be drawn by lot; `drawn`: whether it
-            was.
-        challenger: the supports that a challenger would show, best first. Nobody is shown them.
+        no_suggestion_reason: a sentence; empty where there are suggestions.
+        top_propensities: for each suggestion, the probability with which it was placed first.
+        can_be_randomized: whether the order of the first ones may be drawn at random.
+        randomized: whether it was.
+        challenger: the supports that the challenger would show, best first. Nobody sees them.
     """
 
     suggestions: tuple[Suggestion, ...]
-    silence: str
-    first_chances: tuple[float, ...] = ()
-    open_to_draw: bool = False
-    drawn: bool = False
+    no_suggestion_reason: str
+    top_propensities: tuple[float, ...] = ()
+    can_be_randomized: bool = False
+    randomized: bool = False
     challenger: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class RankingInputs:
-    """What ranks: the approved champion, or none and a plain sentence why; a challenger that runs
-    beside it unseen; and whether near-equal supports may change places by lot.
+    """What ranks supports now.
+
+    Attributes:
+        champion: the approved model, or None.
+        no_model_reason: why there is none, in a plain sentence.
+        challenger: a model that runs beside it and is shown to nobody.
+        exploration: whether near-equal supports may change places at random.
+        secret: the key of the weekly draw.
     """
 
     champion: RankerModel | None
-    why_none: str = ""
+    no_model_reason: str = ""
     challenger: RankerModel | None = None
     exploration: ExplorationPolicy = NO_EXPLORATION
     secret: bytes = b""
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What a caseload depends on of all this."""
-        hashes = (one.sha256 if one else "" for one in (self.champion, self.challenger))
-        return (*hashes, self.why_none, f"{self.exploration.share:g}/{self.exploration.within:g}")
+        """Everything here that a caseload depends on, to cache it by."""
+        models = (self.champion, self.challenger)
+        digests = (model.sha256 if model else "" for model in models)
+        exploration = f"{self.exploration.share:g}/{self.exploration.within:g}"
+        return (*digests, self.no_model_reason, exploration)
 
 
 @dataclass(frozen=True)
 class Caseload:
     """Everything computed for one scope.
 
-    `order`: students with the most urgent alert first; of equally urgent ones, first those for whom
-    a support of the viewer's own programs is suggested, since there the viewer can act.
+    Attributes:
+        features: one row a student.
+        alerts: of each student who has one.
+        advice: of every student.
+        order: student IDs, the most urgent alert first; among equally urgent ones, first those to
+            whom a support of the viewer's own programs is suggested, since there the viewer can
+            act.
     """
 
     features: pd.DataFrame
@@ -121,81 +141,76 @@ class Caseload:
 
 
 class ApprovedModelCache:
-    """Keeps the approved champion loaded, and looks again whenever the registry or a signature has
-    changed.
+    """Holds the approved champion and the challenger, and loads them again whenever the registry,
+    an audit, a drift report or a signature has changed.
     """
 
     def __init__(self, home: Path, database: Database, secret: bytes) -> None:
         self._home, self._database, self._secret = home, database, secret
-        self._seen: object = None
-        self._found: tuple[RankerModel | None, str] = (None, GETTING_READY)
+        self._loaded_state: object = None
+        self._champion: tuple[RankerModel | None, str] = (None, GETTING_READY)
         self._challenger: RankerModel | None = None
         self._lock = threading.Lock()
         self._ready = threading.Event()
 
     def start(self, now: datetime) -> None:
         """Load in the background: the registry's library takes seconds to import."""
-        threading.Thread(target=self._look, args=(now,), daemon=True).start()
+        threading.Thread(target=self._refresh, args=(now,), daemon=True).start()
 
     def wait(self) -> None:
-        """Until the first look is over."""
+        """Block until the models have been loaded once."""
         self._ready.wait()
 
     def model(self, now: datetime) -> tuple[RankerModel | None, str]:
-        """The champion that may serve now, or None and a plain sentence."""
+        """The approved champion, or None and the reason in a plain sentence."""
         if self._ready.is_set():
-            self._look(now)
-        return self._found
+            self._refresh(now)
+        return self._champion
 
     def challenger(self, now: datetime) -> RankerModel | None:
-        """The model that runs beside the champion, unseen, if there is one."""
+        """The model that runs beside the champion and is shown to nobody, if there is one."""
         self.model(now)
         return self._challenger
 
-    def _look(self, now: datetime) -> None:
+    def _refresh(self, now: datetime) -> None:
         with self._lock:
-            seen = self._stamp(now)
-            if seen != self._seen or not self._ready.is_set():
-                self._found, self._challenger, self._seen = (
-                    self._load(now),
-                    self._load_challenger(),
-                    seen,
-                )
+            state = self._current_state(now)
+            if state != self._loaded_state or not self._ready.is_set():
+                self._champion = self._load_champion(now)
+                self._challenger = self._load_challenger()
+                self._loaded_state = state
             self._ready.set()
 
-    def _load(self, now: datetime) -> tuple[RankerModel | None, str]:
+    def _load_champion(self, now: datetime) -> tuple[RankerModel | None, str]:
         try:
             policy = Policy.from_home(self._home)
         except (PolicyError, SmallNumbersError):
             return None, NO_APPROVED_MODEL
-        approved = approved_model(
-            ApprovalService(self._database, self._home, policy, self._secret), now
-        )
-        if approved.version is None:
+        service = ApprovalService(self._database, self._home, policy, self._secret)
+        version = approved_model(service, now).version
+        if version is None:
             return None, NO_APPROVED_MODEL
         try:
-            return read_model(approved.version.file, approved.version.sha256), ""
+            return read_model(version.file, version.sha256), ""
         except InvalidModelFile:
             return None, NO_APPROVED_MODEL
 
     def _load_challenger(self) -> RankerModel | None:
-        """The challenger, where it is another model than the one that serves and its file is what
-        was registered.
-        """
-        champion, version = self._found[0], challenger_version(self._home)
-        if version is None:
+        """The challenger, if it is another model than the champion and its file is intact."""
+        number = challenger_version(self._home)
+        if number is None:
             return None
+        champion, _ = self._champion
         try:
-            found = model_version(self._home, version)
-            return (
-                None
-                if champion and champion.sha256 == found.sha256
-                else read_model(found.file, found.sha256)
-            )
+            version = model_version(self._home, number)
+            if champion and champion.sha256 == version.sha256:
+                return None
+            return read_model(version.file, version.sha256)
         except (ModelNotFound, InvalidModelFile):
             return None
 
-    def _stamp(self, now: datetime) -> object:
+    def _current_state(self, now: datetime) -> object:
+        """Equal for two moments only where the same models may be in use."""
         rules = (POLICY_FILE.name, SMALL_NUMBERS_FILE.name)
         files = [self._home / name for name in ("mlflow.db", "mlflow.db-wal", *rules)]
         files += sorted((self._home / "audits").glob("*/*/audit.json"))
@@ -205,46 +220,43 @@ class ApprovedModelCache:
 
 
 def caseload(
-    records: ScopedRecords, as_of: date, ranking: RankingInputs, *, quiet: Collection[Category] = ()
+    records: ScopedRecords,
+    as_of: date,
+    ranking: RankingInputs,
+    *,
+    muted_categories: Collection[Category] = (),
 ) -> Caseload:
     """Features, alerts and advice of every student in `records`, from what its scope shows.
 
     Args:
-        quiet: categories whose records are too old to raise an alert.
+        muted_categories: those whose records are too old to raise an alert.
     """
     features = build_features(records, as_of)
-    raised: dict[str, list[Alert]] = defaultdict(list)
+    alerts: dict[str, list[Alert]] = defaultdict(list)
     for alert in raise_alerts(features):
-        if alert.category not in quiet:
-            raised[alert.student_id].append(alert)
+        if alert.category not in muted_categories:
+            alerts[alert.student_id].append(alert)
     advice = _advice(records, features, as_of, ranking)
-    own = _own_supports(records)
+    own_supports = _own_supports(records)
 
     def urgency(student: str) -> tuple[int | bool | str, ...]:
-        found = raised.get(student, [])
-        act = any(suggestion.support in own for suggestion in advice[student].suggestions)
-        counts = (-sum(alert.severity == severity for alert in found) for severity in (3, 2, 1))
+        severities = [alert.severity for alert in alerts.get(student, [])]
+        can_act = any(
+            suggestion.support in own_supports for suggestion in advice[student].suggestions
+        )
         return (
-            -max((alert.severity for alert in found), default=0),
-            not act,
-            *counts,
+            -max(severities, default=0),
+            not can_act,
+            *(-severities.count(severity) for severity in (3, 2, 1)),
             records.scope.handle(student),
         )
 
     return Caseload(
         features,
-        {student: tuple(found) for student, found in raised.items()},
+        {student: tuple(raised) for student, raised in alerts.items()},
         advice,
         tuple(sorted(records.students, key=urgency)),
     )
-
-
-def _own_supports(records: ScopedRecords) -> frozenset[str]:
-    programs = records.frame("programs")
-    own = programs.loc[
-        programs["organization_id"] == records.scope.viewer.organization_id, "support"
-    ]
-    return frozenset(own.dropna())
 
 
 def impression_of(
@@ -255,84 +267,114 @@ def impression_of(
     student: str,
     advice: Advice,
 ) -> Impression:
-    """What is to be written down of advice that is about to be shown
-    (`records.decisions.impressions`).
-    """
+    """Advice that is about to be shown, as `records.decisions.impressions` logs it."""
     listed = tuple(
         RankedSupport(
-            one.support, one.rank, round(chance, 6), round(one.benefit, 6), round(one.lower, 6)
+            suggestion.support,
+            suggestion.rank,
+            round(propensity, 6),
+            round(suggestion.benefit, 6),
+            round(suggestion.lower, 6),
         )
-        for one, chance in zip(advice.suggestions, advice.first_chances, strict=True)
-    )
-    champion, challenger = (
-        one.sha256 if one else "" for one in (ranking.champion, ranking.challenger)
+        for suggestion, propensity in zip(advice.suggestions, advice.top_propensities, strict=True)
     )
     return Impression(
         student,
         scope.viewer.organization_id,
         as_of,
         snapshot_id,
-        champion,
+        ranking.champion.sha256 if ranking.champion else "",
         listed,
-        advice.drawn,
-        challenger,
+        advice.randomized,
+        ranking.challenger.sha256 if ranking.challenger else "",
         advice.challenger,
     )
+
+
+def _own_supports(records: ScopedRecords) -> frozenset[str]:
+    """The supports of the programs of the viewer's organization."""
+    programs = records.frame("programs")
+    own = programs["organization_id"] == records.scope.viewer.organization_id
+    return frozenset(programs.loc[own, "support"].dropna())
 
 
 def _advice(
     records: ScopedRecords, features: pd.DataFrame, as_of: date, ranking: RankingInputs
 ) -> dict[str, Advice]:
-    scope, model = records.scope, ranking.champion
-    granted = {student: scope.supports(student) for student in records.students}
+    """Advice for every student in `records`."""
+    model = ranking.champion
+    granted = {student: records.scope.supports(student) for student in records.students}
     if model is None:
-        return {
-            student: Advice((), f"No suggestion yet. {ranking.why_none}".strip())
-            for student in granted
-        }
-    advisable = [student for student in records.students if granted[student]]
-    advice = {student: Advice((), NO_SUPPORTS) for student in granted if not granted[student]}
-    if not advisable:
-        return advice
-    supports = sorted({support for student in advisable for support in granted[student]})
-    allowed = eligible_supports(records, as_of, supports).loc[advisable]
+        reason = f"No suggestion yet. {ranking.no_model_reason}".strip()
+        return {student: Advice((), reason) for student in granted}
+    advice = {
+        student: Advice((), NO_SUPPORTS) for student, supports in granted.items() if not supports
+    }
+    students = [student for student, supports in granted.items() if supports]
+    if students:
+        eligible = _eligible(records, as_of, {student: granted[student] for student in students})
+        advice |= _model_advice(records, features.loc[students], eligible, as_of, ranking, model)
+    return advice
+
+
+def _eligible(
+    records: ScopedRecords, as_of: date, granted: Mapping[str, Collection[str]]
+) -> pd.DataFrame:
+    """Which supports may be suggested to whom: a row a student, a column a support, booleans."""
+    supports = sorted({support for granted_ones in granted.values() for support in granted_ones})
+    eligible = eligible_supports(records, as_of, supports).loc[list(granted)]
     for support in supports:
-        allowed[support] &= np.array([support in granted[student] for student in advisable])
-    found = suggest(model.ranker, features.loc[advisable], allowed)
-    unseen = _challenged(ranking.challenger, features.loc[advisable], allowed)
-    for student, code in found.silence.items():
-        advice[str(student)] = Advice(
-            (),
-            f"No suggestion: {ABSTENTION_REASONS[code]}.",
-            challenger=unseen.get(str(student), ()),
+        eligible[support] &= np.array(
+            [support in granted_ones for granted_ones in granted.values()]
         )
-    shown, drawn = order_suggestions(
-        found.table,
+    return eligible
+
+
+def _model_advice(
+    records: ScopedRecords,
+    features: pd.DataFrame,
+    eligible: pd.DataFrame,
+    as_of: date,
+    ranking: RankingInputs,
+    model: RankerModel,
+) -> dict[str, Advice]:
+    """Advice for the students of `features`, as the model ranks and the order is drawn."""
+    ranked = suggest(model.ranker, features, eligible)
+    challenger = _challenger_lists(ranking.challenger, features, eligible)
+    shown, randomized = order_suggestions(
+        ranked.table,
         ranking.exploration,
         weekly_draw(ranking.secret, as_of, model.sha256),
         MAX_SUGGESTIONS_SHOWN,
     )
-    chances = shown.groupby("student_id")["first_chance"].apply(tuple).to_dict()
-    return advice | {
-        student: Advice(
-            made,
-            "",
-            chances[student],
-            student in drawn,
-            drawn.get(student, False),
-            unseen.get(student, ()),
+    propensities = shown.groupby("student_id")["first_chance"].apply(tuple).to_dict()
+    advice = {
+        str(student): Advice(
+            (),
+            f"No suggestion: {ABSTENTION_REASONS[code]}.",
+            challenger=challenger.get(str(student), ()),
         )
-        for student, made in _explained(records, features, model, shown).items()
+        for student, code in ranked.silence.items()
     }
+    for student, suggestions in _explained(records, features, model, shown).items():
+        advice[student] = Advice(
+            suggestions,
+            "",
+            top_propensities=propensities[student],
+            can_be_randomized=student in randomized,
+            randomized=randomized.get(student, False),
+            challenger=challenger.get(student, ()),
+        )
+    return advice
 
 
-def _challenged(
-    challenger: RankerModel | None, features: pd.DataFrame, allowed: pd.DataFrame
+def _challenger_lists(
+    challenger: RankerModel | None, features: pd.DataFrame, eligible: pd.DataFrame
 ) -> Mapping[str, tuple[str, ...]]:
-    """What the challenger would show each student, best first."""
+    """The supports that the challenger would show each student, best first."""
     if challenger is None:
         return {}
-    table = suggest(challenger.ranker, features, allowed).table
+    table = suggest(challenger.ranker, features, eligible).table
     shown = table[table["rank"] <= MAX_SUGGESTIONS_SHOWN].groupby("student_id")["support"]
     return {str(student): tuple(supports) for student, supports in shown}
 
@@ -340,34 +382,41 @@ def _challenged(
 def _explained(
     records: ScopedRecords, features: pd.DataFrame, model: RankerModel, shown: pd.DataFrame
 ) -> dict[str, tuple[Suggestion, ...]]:
+    """The shown rows as suggestions with reasons, by student, each student's in order of rank."""
     programs = records.frame("programs")
-    offered = (
+    offering = (
         programs.groupby("support")["name"].apply(lambda names: tuple(sorted(names))).to_dict()
     )
-    made: dict[str, list[Suggestion]] = defaultdict(list)
-    shown = shown.assign(visible=[_visible(records, student) for student in shown["student_id"]])
+    suggestions: dict[str, list[Suggestion]] = defaultdict(list)
+    shown = shown.assign(
+        visible=[_visible_categories(records, student) for student in shown["student_id"]]
+    )
+    # One call of TreeSHAP for all students of a support who are explained by the same categories.
     for (support, visible), rows in shown.groupby(["support", "visible"], sort=True):
         categories = [Category(name) for name in str(visible).split(";")]
-        explained = explain_suggestions(
+        explanations = explain_suggestions(
             model.ranker, features.loc[rows["student_id"]], str(support), categories
         )
-        for row, why in zip(rows.to_dict("records"), explained, strict=True):
-            made[str(row["student_id"])].append(
+        for row, explanation in zip(rows.to_dict("records"), explanations, strict=True):
+            suggestions[str(row["student_id"])].append(
                 Suggestion(
-                    str(support),
-                    int(row["rank"]),
-                    float(row["benefit"]),
-                    float(row["lower"]),
-                    float(row["upper"]),
-                    why.base,
-                    confidence_label(row["benefit"], row["lower"]),
-                    benefit_sentence(row["benefit"]),
-                    why.reasons,
-                    offered.get(support, ()),
+                    support=str(support),
+                    rank=int(row["rank"]),
+                    benefit=float(row["benefit"]),
+                    lower=float(row["lower"]),
+                    upper=float(row["upper"]),
+                    base=explanation.base,
+                    sureness=confidence_label(row["benefit"], row["lower"]),
+                    summary=benefit_sentence(row["benefit"]),
+                    reasons=explanation.reasons,
+                    programs=offering.get(support, ()),
                 )
             )
-    return {student: tuple(sorted(found, key=lambda s: s.rank)) for student, found in made.items()}
+    return {
+        student: tuple(sorted(listed, key=lambda suggestion: suggestion.rank))
+        for student, listed in suggestions.items()
+    }
 
 
-def _visible(records: ScopedRecords, student: str) -> str:
+def _visible_categories(records: ScopedRecords, student: str) -> str:
     return ";".join(sorted(records.scope.categories(student)))

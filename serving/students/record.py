@@ -1,8 +1,7 @@
-"""One student's record as it is read: attendance by month, marks by period, tests, incidents,
-services.
+"""One student's record as a page reads it: attendance, course grades, tests, incidents, services.
 
-Every part is worked out from `ScopedRecords` alone and ends on `as_of`. A part that may not be seen
-is not there.
+Every part is computed from `ScopedRecords` alone and ends on `as_of`. A part that may not be seen
+is None.
 """
 
 from __future__ import annotations
@@ -28,17 +27,20 @@ _SESSIONS_SHOWN = 12
 
 @dataclass(frozen=True)
 class SchoolDay:
+    """One school day and what the student's attendance was, a key of `words.DAY_STATUSES`."""
+
     day: date
     status: str
 
     @property
     def label(self) -> str:
-        return f"{self.day:%A} {self.day.day} {self.day:%B}: {words.DAY_STATUSES[self.status]}"
+        """The day and its status: "Monday, April 6: absent, excused"."""
+        return f"{self.day:%A, %B} {self.day.day}: {words.DAY_STATUSES[self.status]}"
 
 
 @dataclass(frozen=True)
 class Month:
-    """Weeks of five weekdays; None where there was no school or the student was not on the roll."""
+    """Weeks of five weekdays; None where there was no school or the student was not enrolled."""
 
     name: str
     weeks: tuple[tuple[SchoolDay | None, ...], ...]
@@ -46,6 +48,8 @@ class Month:
 
 @dataclass(frozen=True)
 class Attendance:
+    """This school year: its months, how many days of each status, and a sentence."""
+
     months: tuple[Month, ...]
     counts: Mapping[str, int]
     summary: str
@@ -53,25 +57,35 @@ class Attendance:
 
 @dataclass(frozen=True)
 class CourseGrades:
-    """`rows`: course, then one mark a period (None where there is none); `average` likewise."""
+    """Course grades, points of 100, by grading period.
+
+    Attributes:
+        periods: school year and number of each period, the oldest first.
+        rows: a course, and its grade in each period or None.
+        average: the mean of all courses in each period.
+    """
 
     periods: tuple[tuple[str, int], ...]
     rows: tuple[tuple[str, tuple[float | None, ...]], ...]
     average: tuple[float | None, ...]
-    line: Sparkline
+    sparkline: Sparkline
     summary: str
 
 
 @dataclass(frozen=True)
 class TestScores:
+    """The results of one test, the oldest first: day, score, and what it measures."""
+
     name: str
     results: tuple[tuple[date, str, str], ...]
-    line: Sparkline
+    sparkline: Sparkline
     summary: str
 
 
 @dataclass(frozen=True)
 class Incident:
+    """One behavior incident and the school's response. Its fields are those of the JSON answer."""
+
     day: date
     kind: str
     response: str
@@ -80,6 +94,14 @@ class Incident:
 
 @dataclass(frozen=True)
 class ProgramEnrollment:
+    """One program that the student takes or took part in, and the sessions of that time.
+
+    Attributes:
+        until: the last day, None where it has not ended.
+        own: whether it is a program of the viewer's organization.
+        last: the day of the last session attended.
+    """
+
     program: str
     organization: str
     since: date
@@ -93,6 +115,8 @@ class ProgramEnrollment:
 
 @dataclass(frozen=True)
 class ServiceSession:
+    """One session of a program, attended or missed."""
+
     day: date
     program: str
     attended: bool
@@ -101,17 +125,19 @@ class ServiceSession:
 
 @dataclass(frozen=True)
 class Services:
+    """Programs, and the last sessions of the viewer's own programs."""
+
     enrollments: tuple[ProgramEnrollment, ...]
     sessions: tuple[ServiceSession, ...]
 
 
 @dataclass(frozen=True)
 class StudentRecord:
-    """None is a part that may not be seen."""
+    """The parts of one record; None is a part that may not be seen."""
 
     attendance: Attendance | None
-    marks: CourseGrades | None
-    tests: tuple[TestScores, ...] | None
+    course_grades: CourseGrades | None
+    test_scores: tuple[TestScores, ...] | None
     incidents: tuple[Incident, ...] | None
     services: Services | None
     facts: tuple[tuple[str, str], ...] | None
@@ -122,7 +148,7 @@ FACTS: tuple[tuple[Category, str, str, Mapping[Any, str]], ...] = (
         Category.HOUSING,
         "unstable_housing",
         "Housing",
-        {True: "The family has no stable home now (McKinney-Vento)", False: "Nothing to note"},
+        {True: "No stable housing now (McKinney-Vento)", False: "No concern on record"},
     ),
     (
         Category.MEAL_ELIGIBILITY,
@@ -136,10 +162,11 @@ FACTS: tuple[tuple[Category, str, str, Mapping[Any, str]], ...] = (
         "Special education",
         {True: "Has a plan (IEP or 504)", False: "No plan"},
     ),
-    (Category.ENGLISH_LEARNER, "english_learner", "Learning English", {True: "Yes", False: "No"}),
+    (Category.ENGLISH_LEARNER, "english_learner", "English learner", {True: "Yes", False: "No"}),
     (Category.DEMOGRAPHICS, "sex", "Sex", words.SEXES),
-    (Category.DEMOGRAPHICS, "race_ethnicity", "Federal group", words.RACE_ETHNICITY_GROUPS),
+    (Category.DEMOGRAPHICS, "race_ethnicity", "Race/ethnicity", words.RACE_ETHNICITY_GROUPS),
 )
+"""Category, column of `characteristics`, label, and the words for each value."""
 
 
 def read_student(
@@ -148,12 +175,12 @@ def read_student(
     """The record of the one student that `records` holds.
 
     Args:
-        organizations: names of organisations by identifier.
+        organizations: names of organizations by ID.
     """
-    seen = records.scope.categories(student)
+    visible = records.scope.categories(student)
 
-    def part(make: Callable[[ScopedRecords, date], Any], *categories: Category) -> Any:
-        return make(records, as_of) if seen & set(categories) else None
+    def part(read: Callable[[ScopedRecords, date], Any], *categories: Category) -> Any:
+        return read(records, as_of) if visible & set(categories) else None
 
     return StudentRecord(
         part(read_attendance, Category.ATTENDANCE),
@@ -161,11 +188,13 @@ def read_student(
         part(read_test_scores, Category.ASSESSMENTS),
         part(read_incidents, Category.BEHAVIOR),
         part(
-            lambda r, d: read_services(r, d, organizations),
+            lambda records, as_of: read_services(records, as_of, organizations),
             Category.SERVICES,
             Category.SERVICES_OTHER,
         ),
-        part(lambda r, d: read_facts(r, student), *(category for category, *_ in FACTS)),
+        part(
+            lambda records, _: read_facts(records, student), *(category for category, *_ in FACTS)
+        ),
     )
 
 
@@ -185,35 +214,34 @@ def read_attendance(records: ScopedRecords, as_of: date) -> Attendance:
 
 
 def read_course_grades(records: ScopedRecords, as_of: date) -> CourseGrades | None:
-    """Course marks of the last grading periods, and their average; None where there are none."""
+    """Course grades of the last grading periods, and their average; None where there are none."""
     frame = _until(records.frame("course_grades"), "date", as_of)
-    keys = sorted(set(zip(frame["school_year"], frame["period"], strict=True)))[-_PERIODS_SHOWN:]
-    if not keys:
+    periods = sorted(set(zip(frame["school_year"], frame["period"], strict=True)))
+    periods = periods[-_PERIODS_SHOWN:]
+    if not periods:
         return None
     by_period = dict(iter(frame.groupby(["school_year", "period"])))
-    average = tuple(float(by_period[key]["grade"].mean()) for key in keys)
-    courses = sorted({course for key in keys for course in by_period[key]["course"]})
-    marks = {
-        (course, key): float(grade)
-        for key in keys
-        for course, grade in by_period[key][["course", "grade"]].itertuples(index=False)
+    averages = tuple(float(by_period[period]["grade"].mean()) for period in periods)
+    courses = sorted({course for period in periods for course in by_period[period]["course"]})
+    grades = {
+        (course, period): float(grade)
+        for period in periods
+        for course, grade in by_period[period][["course", "grade"]].itertuples(index=False)
     }
-    rows = tuple((course, tuple(marks.get((course, key)) for key in keys)) for course in courses)
-    names = tuple((f"{year - 1}-{year % 100:02d}", int(period)) for year, period in keys)
-    said = (
-        f"The average of all courses was {average[-1]:.0f} of 100 in period {names[-1][1]} of"
-        f" {names[-1][0]}"
+    rows = tuple(
+        (course, tuple(grades.get((course, period)) for period in periods)) for course in courses
     )
-    said += (
-        f" and {average[0]:.0f} in period {names[0][1]} of {names[0][0]}." if len(keys) > 1 else "."
-    )
-    return CourseGrades(names, rows, average, sparkline(average, 0, 100), said)
+    labels = tuple((f"{year - 1}-{year % 100:02d}", int(number)) for year, number in periods)
+    summary = _grades_summary(labels, averages)
+    return CourseGrades(labels, rows, averages, sparkline(averages, 0, 100), summary)
 
 
 def read_test_scores(records: ScopedRecords, as_of: date) -> tuple[TestScores, ...]:
     """Results of each test, the oldest first."""
     frame = _until(records.frame("assessments"), "date", as_of)
-    return tuple(_test(str(name), rows) for name, rows in frame.groupby("assessment", sort=True))
+    return tuple(
+        _test_scores(str(name), rows) for name, rows in frame.groupby("assessment", sort=True)
+    )
 
 
 def read_incidents(records: ScopedRecords, as_of: date) -> tuple[Incident, ...]:
@@ -235,44 +263,42 @@ def read_incidents(records: ScopedRecords, as_of: date) -> tuple[Incident, ...]:
 def read_services(
     records: ScopedRecords, as_of: date, organizations: Mapping[str, str]
 ) -> Services:
-    """Programs that the student takes or took part in, the newest first, and the last sessions of
-    the viewer's own.
-    """
+    """Programs of the student, the newest first, and the last sessions of the viewer's own."""
     named = records.frame("programs").dropna(subset=["name"])
-    programs: dict[str, str] = dict(zip(named["program_id"], named["name"], strict=True))
-    mine = records.scope.viewer.organization_id
+    program_names: dict[str, str] = dict(zip(named["program_id"], named["name"], strict=True))
+    viewer_organization = records.scope.viewer.organization_id
     sessions = _until(records.frame("service_sessions"), "date", as_of).sort_values(
         "date", ascending=False
     )
     enrolled = _until(records.frame("service_enrollments"), "start_date", as_of)
     enrolled = enrolled.sort_values(["start_date", "program_id"], ascending=[False, True])
-    own = sessions[sessions["organization_id"] == mine]
+    own_sessions = sessions[sessions["organization_id"] == viewer_organization]
     return Services(
         tuple(
-            _enrollment(row, sessions, programs, organizations, mine)
+            _enrollment(row, sessions, program_names, organizations, viewer_organization)
             for row in enrolled.to_dict("records")
         ),
         tuple(
             ServiceSession(
                 pd.Timestamp(row["date"]).date(),
-                programs.get(row["program_id"], row["program_id"]),
+                program_names.get(row["program_id"], row["program_id"]),
                 bool(row["attended"]),
                 _number(row["minutes"]),
             )
-            for row in own.head(_SESSIONS_SHOWN).to_dict("records")
+            for row in own_sessions.head(_SESSIONS_SHOWN).to_dict("records")
         ),
     )
 
 
 def read_facts(records: ScopedRecords, student: str) -> tuple[tuple[str, str], ...]:
-    """Other facts that this viewer may see, each as a label and what is on record."""
+    """Other facts that this viewer may see, each as a label and what the record says."""
     frame = records.frame("characteristics")
     row = frame.to_dict("records")[0] if len(frame) else {}
-    seen = records.scope.categories(student)
+    visible = records.scope.categories(student)
     return tuple(
-        (label, said.get(row.get(column), "Not on record"))
-        for category, column, label, said in FACTS
-        if category in seen
+        (label, labels.get(row.get(column), "Not on record"))
+        for category, column, label, labels in FACTS
+        if category in visible
     )
 
 
@@ -291,10 +317,22 @@ def _attendance_summary(days: int, counts: Mapping[str, int]) -> str:
         return "No school days are on record this year."
     absent = counts["excused"] + counts["unexcused"]
     return (
-        f"At school on {days - absent} of {words.count(days, 'school day', 'school days')} this"
+        f"Present on {days - absent} of {words.count(days, 'school day', 'school days')} this"
         f" year: {words.count(absent, 'day', 'days')} absent ({counts['excused']} excused,"
-        f" {counts['unexcused']} not), {words.count(counts['late'], 'day', 'days')} late."
+        f" {counts['unexcused']} unexcused), {words.count(counts['late'], 'day', 'days')} late."
     )
+
+
+def _grades_summary(periods: Sequence[tuple[str, int]], averages: Sequence[float]) -> str:
+    """The average now, and at the start of the periods shown."""
+    year, number = periods[-1]
+    summary = (
+        f"The average of all courses was {averages[-1]:.0f} of 100 in period {number} of {year}"
+    )
+    if len(periods) == 1:
+        return f"{summary}."
+    year, number = periods[0]
+    return f"{summary} and {averages[0]:.0f} in period {number} of {year}."
 
 
 def _month(days: Sequence[SchoolDay]) -> Month:
@@ -315,41 +353,45 @@ def _mondays(first: date, last: date) -> Iterator[date]:
         monday += timedelta(days=7)
 
 
-def _test(name: str, rows: pd.DataFrame) -> TestScores:
+def _test_scores(name: str, rows: pd.DataFrame) -> TestScores:
     rows = rows.sort_values("date")
     scores = [float(score) for score in rows["score"]]
     results = tuple(
         (pd.Timestamp(row["date"]).date(), f"{row['score']:g}", _text(row["measure"]))
         for row in rows.to_dict("records")
     )
-    said = f"{name}: {scores[0]:g} on {words.day(results[0][0])}"
-    said += f", {scores[-1]:g} on {words.day(results[-1][0])}." if len(scores) > 1 else "."
-    return TestScores(name, results, sparkline(scores, min(scores) - 5, max(scores) + 5), said)
+    summary = f"{name}: {scores[0]:g} on {words.day(results[0][0])}"
+    if len(scores) > 1:
+        summary += f", {scores[-1]:g} on {words.day(results[-1][0])}"
+    low, high = min(scores) - 5, max(scores) + 5
+    return TestScores(name, results, sparkline(scores, low, high), f"{summary}.")
 
 
 def _enrollment(
     row: Mapping[Any, Any],
     sessions: pd.DataFrame,
-    programs: Mapping[str, str],
+    program_names: Mapping[str, str],
     organizations: Mapping[str, str],
-    mine: str,
+    viewer_organization: str,
 ) -> ProgramEnrollment:
     since, until = pd.Timestamp(row["start_date"]), pd.Timestamp(row["end_date"])
     days = pd.to_datetime(sessions["date"])
-    held = sessions[(sessions["program_id"] == row["program_id"]) & (days >= since)]
-    held = held if pd.isna(until) else held[pd.to_datetime(held["date"]) <= until]
+    during = (sessions["program_id"] == row["program_id"]) & (days >= since)
+    if not pd.isna(until):
+        during &= days <= until
+    held = sessions[during]
     attended = held[held["attended"].astype(bool)]
     organization = str(row["organization_id"])
     return ProgramEnrollment(
-        programs.get(row["program_id"], row["program_id"]),
-        organizations.get(organization, organization),
-        since.date(),
-        None if pd.isna(until) else until.date(),
-        _text(row["exit_reason"]),
-        organization == mine,
-        len(attended),
-        len(held) - len(attended),
-        None if attended.empty else pd.Timestamp(attended["date"].max()).date(),
+        program=program_names.get(row["program_id"], row["program_id"]),
+        organization=organizations.get(organization, organization),
+        since=since.date(),
+        until=None if pd.isna(until) else until.date(),
+        end_reason=_text(row["exit_reason"]),
+        own=organization == viewer_organization,
+        attended=len(attended),
+        missed=len(held) - len(attended),
+        last=None if attended.empty else pd.Timestamp(attended["date"].max()).date(),
     )
 
 

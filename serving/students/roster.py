@@ -13,31 +13,40 @@ from serving.wording import words
 
 @dataclass(frozen=True)
 class RosterEntry:
-    """A student as a list shows them. An empty word is one that may not be seen or is not on
-    record.
+    """A student as a list shows them. What may not be seen or is not on record is empty.
+
+    Attributes:
+        sort_key: last and first name without case.
+        grade_level: -1 is pre-kindergarten, 0 kindergarten.
     """
 
     student_id: str
     name: str
-    by_name: tuple[str, str]
+    sort_key: tuple[str, str]
     grade_level: int | None
     school: str
 
     @property
     def grade(self) -> str:
+        """The grade level in words."""
         return words.grade(self.grade_level)
 
 
 def read_roster(records: ScopedRecords) -> dict[str, RosterEntry]:
-    """Every student of `records`, by last name, and first name."""
-    schools = records.frame("schools").set_index("school_id")["name"]
-    frame = records.frame("students").set_index("student_id").reindex(list(records.students))
-    schools = frame["school_id"].map(schools).fillna(frame["school_id"])
-    columns = (frame.index, frame["first_name"], frame["last_name"], frame["grade_level"], schools)
-    listed = [_roster_entry(*values) for values in zip(*columns, strict=True)]
-    return {
-        one.student_id: one for one in sorted(listed, key=lambda one: (one.by_name, one.student_id))
-    }
+    """Every student of `records` by student ID, in the order of last and first name."""
+    school_names = records.frame("schools").set_index("school_id")["name"]
+    students = records.frame("students").set_index("student_id").reindex(list(records.students))
+    schools = students["school_id"].map(school_names).fillna(students["school_id"])
+    columns = (
+        students.index,
+        students["first_name"],
+        students["last_name"],
+        students["grade_level"],
+        schools,
+    )
+    entries = [_roster_entry(*values) for values in zip(*columns, strict=True)]
+    entries.sort(key=lambda entry: (entry.sort_key, entry.student_id))
+    return {entry.student_id: entry for entry in entries}
 
 
 def _roster_entry(student: str, first: Any, last: Any, grade: Any, school: Any) -> RosterEntry:

@@ -1,9 +1,8 @@
-"""Why a support is suggested, in plain words: TreeSHAP contributions by feature family, added up
-from what is visible.
+"""Why a support is suggested: TreeSHAP contributions by feature family, over what is visible.
 
-The ranker has seen only the viewer's features, so no residual can tell of the others: what the
-model made of missing features is the same for every student with the same visible record, and is
-part of the starting point. Words never claim a cause.
+The ranker has seen only the viewer's features, so no residual can reveal the others: what the model
+made of missing features is the same for every student with the same visible record, and is part of
+the starting point. The sentences never claim a cause.
 """
 
 from __future__ import annotations
@@ -19,13 +18,16 @@ from features.catalog import FEATURES_BY_NAME
 from records.canonical.schema import Category
 from training.ranking.ranker import BenefitRanker
 
-_MOST_PHRASES = 2
+_MAX_PHRASES = 2
 
 
 @dataclass(frozen=True)
 class Reason:
-    """What one family of features adds to the expected benefit, in progress points, said in plain
-    words.
+    """What one family of features adds to the expected benefit.
+
+    Attributes:
+        phrase: the features that contribute most in the family's direction, in words.
+        points: the family's contribution in progress points.
     """
 
     family: str
@@ -35,7 +37,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class SuggestionExplanation:
-    """`base` plus the points of all reasons is the benefit, to 1e-9."""
+    """`base` plus the points of all reasons is the expected benefit, to 1e-9."""
 
     base: float
     reasons: tuple[Reason, ...]
@@ -44,14 +46,18 @@ class SuggestionExplanation:
 def explain_suggestions(
     ranker: BenefitRanker, features: pd.DataFrame, support: str, visible: Collection[Category]
 ) -> list[SuggestionExplanation]:
-    """One explanation a row of `features`, for viewers who may all see the same categories."""
+    """One explanation for each row of `features`, for viewers who all see the same categories."""
     base, contributions = ranker.contributions(features, support)
     names = np.array(ranker.feature_names_)
-    shown = np.array([FEATURES_BY_NAME[name].category in visible for name in names])
+    may_be_shown = np.array([FEATURES_BY_NAME[name].category in visible for name in names])
     values = features[ranker.feature_names_].to_numpy(dtype="float64")
     return [
-        _one(
-            names, values[row], contributions[row], shown & ~np.isnan(values[row]), float(base[row])
+        _explanation(
+            names,
+            values[row],
+            contributions[row],
+            known=may_be_shown & ~np.isnan(values[row]),
+            base=float(base[row]),
         )
         for row in range(len(features))
     ]
@@ -66,37 +72,48 @@ def benefit_sentence(benefit: float) -> str:
 
 
 def confidence_label(benefit: float, lower: float) -> str:
-    """How sure the ranker is, in a word or two."""
+    """How sure the ranker is, in a word or two, by how much of the benefit the lower end keeps."""
     if lower >= 0.6 * benefit:
         return "very sure"
     return "sure" if lower >= 0.3 * benefit else "fairly sure"
 
 
-def _points(value: float) -> str:
-    rounded = f"{value:.1f}".removesuffix(".0")
-    return f"{rounded} progress {'point' if rounded == '1' else 'points'}"
-
-
-def _one(
+def _explanation(
     names: NDArray[np.str_],
     values: NDArray[np.float64],
     contributions: NDArray[np.float64],
     known: NDArray[np.bool_],
     base: float,
 ) -> SuggestionExplanation:
+    """The explanation of one row. What is not known here goes into the starting point."""
     families = np.array([FEATURES_BY_NAME[str(name)].family for name in names])
     reasons = []
     for family in dict.fromkeys(families[known].tolist()):
-        inside = np.flatnonzero(known & (families == family))
-        points = float(contributions[inside].sum())
-        telling = np.array([FEATURES_BY_NAME[str(names[place])].tells for place in inside])
-        same_way = inside[(contributions[inside] * points > 0) & telling]
-        strongest = same_way[np.argsort(-np.abs(contributions[same_way]), kind="stable")][
-            :_MOST_PHRASES
-        ]
-        phrase = "; ".join(
-            FEATURES_BY_NAME[str(names[place])].phrase(float(values[place])) for place in strongest
-        )
+        members = np.flatnonzero(known & (families == family))
+        points = float(contributions[members].sum())
+        phrase = _phrase(names, values, contributions, members, points)
         reasons.append(Reason(family, phrase or "nothing that stands out", points))
     reasons.sort(key=lambda reason: -abs(reason.points))
     return SuggestionExplanation(base + float(contributions[~known].sum()), tuple(reasons))
+
+
+def _phrase(
+    names: NDArray[np.str_],
+    values: NDArray[np.float64],
+    contributions: NDArray[np.float64],
+    members: NDArray[np.intp],
+    points: float,
+) -> str:
+    """The strongest features of a family that push the way the family does as a whole."""
+    tells = np.array([FEATURES_BY_NAME[str(names[member])].tells for member in members])
+    same_direction = members[(contributions[members] * points > 0) & tells]
+    by_strength = np.argsort(-np.abs(contributions[same_direction]), kind="stable")
+    return "; ".join(
+        FEATURES_BY_NAME[str(names[member])].phrase(float(values[member]))
+        for member in same_direction[by_strength][:_MAX_PHRASES]
+    )
+
+
+def _points(value: float) -> str:
+    rounded = f"{value:.1f}".removesuffix(".0")
+    return f"{rounded} progress {'point' if rounded == '1' else 'points'}"

@@ -1,5 +1,5 @@
-"""What is said of drift, in plain words, by the command and on the page: what changed, what came
-true, what to do.
+"""What a drift report found, in sentences, for the command and the page: what changed, whether the
+predictions held, what to do.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from itertools import groupby
 
 from features.catalog import FEATURES_BY_NAME
 from serving.wording import words
-from serving.wording.effect_words import interval_text, signed_points
-from training.estimation.policy_value import Estimate
+from serving.wording.effect_words import estimate_with_interval as estimate_with_interval
+from serving.wording.effect_words import signed_points
 from training.evaluation.drift import (
     DayDrift,
     DriftLevel,
@@ -22,13 +22,22 @@ from training.evaluation.drift import (
 from training.monitoring.drift_report import DriftReport
 
 QUINTILES: Mapping[int, str] = {
-    1: "the fifth with the least",
-    2: "the second fifth",
-    3: "the middle fifth",
-    4: "the fourth fifth",
-    5: "the fifth with the most",
+    1: "lowest fifth",
+    2: "second fifth",
+    3: "middle fifth",
+    4: "fourth fifth",
+    5: "highest fifth",
 }
-RETRAIN = "Train anew (handrail train), then audit the new version (handrail audit)."
+RETRAIN = "Retrain (handrail train), then audit the new version (handrail audit)."
+OUTCOME_SENTENCES: Mapping[PredictionCheck, str] = {
+    PredictionCheck.AS_PREDICTED: "Observed progress with supports is in line with predictions.",
+    PredictionCheck.MORE: "Observed progress with supports was higher than predicted.",
+    PredictionCheck.LESS: "Observed progress with supports was lower than predicted.",
+    PredictionCheck.UNKNOWN: (
+        "There is not enough data to say whether progress with supports was as predicted: the"
+        " records are too few to distinguish the prediction from no benefit."
+    ),
+}
 points = signed_points
 
 
@@ -38,11 +47,11 @@ def summary(drift: DriftReport) -> list[str]:
 
 
 def students(drift: DriftReport) -> list[str]:
-    """Whether students look as they did."""
+    """Whether the student population has changed: a sentence for each decision day, or why not."""
     if not drift.known:
         return [
-            f"Version {drift.version} was trained before it was kept what its students looked like,"
-            " so changes cannot be told. A version that is trained now keeps it."
+            f"Version {drift.version} was trained before Handrail stored reference data about its"
+            " students, so changes cannot be measured. A version trained now stores them."
         ]
     if not drift.days:
         return [
@@ -50,87 +59,77 @@ def students(drift: DriftReport) -> list[str]:
             f" version {drift.version} learned from, so there is nothing to compare yet."
             f" {next_day(drift)}"
         ]
-    return [day_summary(one) for one in drift.days]
+    return [day_summary(day) for day in drift.days]
 
 
 def next_day(drift: DriftReport) -> str:
     """When the next decision day is."""
     if drift.next_day is None:
-        return (
-            "The next one is not in the calendar that is on record: it will be in the next school"
-            " year."
-        )
+        return "The next one is not in the calendar on record: it will be in the next school year."
     return (
         f"The next one is {words.day(drift.next_day)}, school day {drift.next_place} of its year."
     )
 
 
-def day_summary(found: DayDrift) -> str:
+def day_summary(day: DayDrift) -> str:
     """One decision day in a sentence."""
-    at = f"On {words.day(found.day)}, school day {found.place} of its year,"
-    if not found.features:
-        return f"{at} it cannot be told whether students changed: {found.cannot_tell}."
-    if found.verdict is DriftLevel.AS_BEFORE:
-        return f"{at} students looked as they did when the model learned, in every kind of record."
+    when = f"On {words.day(day.day)}, school day {day.place} of its year,"
+    if not day.features:
+        return (
+            f"{when} there was not enough data to say whether students changed: {day.cannot_tell}."
+        )
+    if day.verdict is DriftLevel.AS_BEFORE:
+        return (
+            f"{when} the student population looked as it did in training, in every kind of record."
+        )
     changed = sorted(
-        (one for one in found.families if one.verdict is not DriftLevel.AS_BEFORE),
-        key=lambda one: one.verdict is not DriftLevel.MUCH,
+        (family for family in day.families if family.verdict is not DriftLevel.AS_BEFORE),
+        key=lambda family: family.verdict is not DriftLevel.MUCH,
     )
-    parts = [
-        f"{verdict} in {', '.join(words.feature_family(one.name).lower() for one in group)}"
-        for verdict, group in groupby(changed, key=lambda one: one.verdict)
-    ]
-    return f"{at} there was {' and '.join(parts)}."
+    parts = []
+    for verdict, families in groupby(changed, key=lambda family: family.verdict):
+        labels = (words.feature_family(family.name).lower() for family in families)
+        parts.append(f"{verdict} in {', '.join(labels)}")
+    return f"{when} there was {' and '.join(parts)}."
 
 
-def largest_shift(found: FeatureDrift) -> str:
+def largest_shift(drift: FeatureDrift) -> str:
     """What moved most in one feature: "Absences this school year: above 4, 22% of students then and
     41% now".
     """
-    feature = FEATURES_BY_NAME[found.name]
-    said = []
-    if found.turn is not None:
-        said.append(
-            f"above {_value(found.turn.above, feature.unit)}, {words.share(found.turn.then)} of"
-            f" students then and {words.share(found.turn.now)} now"
+    feature = FEATURES_BY_NAME[drift.name]
+    shifts = []
+    if drift.turn is not None:
+        shifts.append(
+            f"above {_value(drift.turn.above, feature.unit)}, {words.share(drift.turn.then)} of"
+            f" students then and {words.share(drift.turn.now)} now"
         )
-    if found.missing_then != found.missing_now:
-        said.append(
-            f"not on record for {_missing(found.missing_then)} then and"
-            f" {_missing(found.missing_now)} now"
+    if drift.missing_then != drift.missing_now:
+        shifts.append(
+            f"not on record for {_missing(drift.missing_then)} then and"
+            f" {_missing(drift.missing_now)} now"
         )
-    return f"{feature.description}{': ' if said else ''}{'; '.join(said)}"
+    return ": ".join(filter(None, (feature.description, "; ".join(shifts))))
 
 
 def outcome_sentence(drift: DriftReport) -> str:
-    """Whether what was predicted came true."""
+    """Whether the predictions held."""
     if drift.realised is None:
         return (
-            "Whether as much progress went with supports as was predicted cannot be told yet:"
+            "There is not enough data yet to say whether progress with supports was as predicted:"
             f" {drift.why_not}."
         )
-    found = drift.realised
-    return f"{OUTCOME_SENTENCES[found.verdict]} {_figures(found)}"
-
-
-OUTCOME_SENTENCES: Mapping[PredictionCheck, str] = {
-    PredictionCheck.AS_PREDICTED: "What went with supports is in line with what was predicted.",
-    PredictionCheck.MORE: "More went with supports than was predicted.",
-    PredictionCheck.LESS: "Less went with supports than was predicted.",
-    PredictionCheck.UNKNOWN: (
-        "Whether as much progress went with supports as was predicted cannot be told: the records"
-        " are too few to tell the prediction from no benefit at all."
-    ),
-}
+    return f"{OUTCOME_SENTENCES[drift.realised.verdict]} {_figures(drift.realised)}"
 
 
 def recommended_action(drift: DriftReport) -> str:
-    """The last word: what follows from it."""
+    """What to do now."""
     if drift.train_anew:
+        much_change = drift.features is DriftLevel.MUCH
         reason = (
-            "students changed much"
-            if drift.features is DriftLevel.MUCH
-            else "less came than was predicted"
+            "the student population changed much"
+            if much_change
+            else "observed progress was lower than predicted"
         )
         return f"What to do: {reason}. {RETRAIN}"
     if not drift.known:
@@ -139,41 +138,34 @@ def recommended_action(drift: DriftReport) -> str:
         return "What to do: nothing now. Run handrail drift again after the next decision day."
     if drift.features is DriftLevel.SOME:
         return (
-            "What to do: nothing now. Run handrail drift again after the next decision day: some"
+            "What to do: nothing now. Run handrail drift again after the next decision day: the"
             " change may grow."
         )
     return "What to do: nothing now."
 
 
-def estimate_with_interval(found: Estimate) -> str:
-    """A figure with its range: "+1.2 (+0.4 to +2.0)"."""
-    return f"{signed_points(found.value)} ({interval_text(found)})"
-
-
-def quintile_verdict(found: Quintile) -> str:
-    """Whether the range of what came to a fifth holds what was predicted."""
-    if found.came.upper < found.predicted:
+def quintile_verdict(quintile: Quintile) -> str:
+    """Whether the interval of what was observed in a fifth includes what was predicted."""
+    if quintile.came.upper < quintile.predicted:
         return str(PredictionCheck.LESS)
-    return (
-        str(PredictionCheck.MORE)
-        if found.came.lower > found.predicted
-        else "the range holds what was predicted"
-    )
+    if quintile.came.lower > quintile.predicted:
+        return str(PredictionCheck.MORE)
+    return "the interval includes the prediction"
 
 
-def _figures(found: RealizedBenefit) -> str:
+def _figures(benefit: RealizedBenefit) -> str:
     """The level and the slope."""
-    said = (
-        f"On average {points(found.predicted)} points were predicted of the support that is"
-        f" expected to help most; {estimate_with_interval(found.came)} came."
+    sentence = (
+        f"On average {points(benefit.predicted)} points were predicted of the support expected to"
+        f" help most; {estimate_with_interval(benefit.came)} were observed."
     )
-    if found.slope is not None and found.slope.upper < 1:
-        said += " Students of whom more was predicted did not gain as much more as predicted."
-    return said
+    if benefit.slope is not None and benefit.slope.upper < 1:
+        sentence += " Students of whom more was predicted did not gain as much more as predicted."
+    return sentence
 
 
 def _missing(share: float | None) -> str:
-    return "hardly anybody" if share is None else words.share(share)
+    return "almost nobody" if share is None else words.share(share)
 
 
 def _value(value: float, unit: str) -> str:

@@ -1,5 +1,6 @@
-"""The words for everything that a page or an answer names: declared here once, never a code on a
-page.
+"""Labels of every code that a page or an answer names, and formats of dates, counts and shares.
+
+Declared here once, so that no page shows a code and no two pages name a thing differently.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from records.people.viewer import EMERGENCY_BASIS, Role
 from records.permissions.agreements import CITATIONS, LegalBasis
 
 CATEGORIES: Mapping[Category, str] = {
-    Category.DIRECTORY: "name, grade and school",
+    Category.DIRECTORY: "name, grade level, and school",
     Category.SCHEDULE: "class schedule",
     Category.ATTENDANCE: "attendance",
-    Category.GRADES: "course marks",
-    Category.ASSESSMENTS: "test results",
-    Category.BEHAVIOR: "incidents at school",
+    Category.GRADES: "course grades",
+    Category.ASSESSMENTS: "test scores",
+    Category.BEHAVIOR: "behavior incidents",
     Category.SPECIAL_EDUCATION: "special education",
-    Category.ENGLISH_LEARNER: "learning English",
+    Category.ENGLISH_LEARNER: "English learner status",
     Category.HOUSING: "housing",
     Category.MEAL_ELIGIBILITY: "meal eligibility",
-    Category.DEMOGRAPHICS: "sex and federal group",
+    Category.DEMOGRAPHICS: "sex and race/ethnicity",
     Category.SERVICES: "the partner's own services",
     Category.SERVICES_OTHER: "other partners' services",
 }
@@ -37,7 +38,9 @@ ROLES: Mapping[Role, str] = {
     Role.DISTRICT_ADMIN: "District administrator",
 }
 BASES: Mapping[LegalBasis, str] = {
-    LegalBasis.SCHOOL_OFFICIAL: "The partner does a job the school would otherwise do itself",
+    LegalBasis.SCHOOL_OFFICIAL: (
+        "The partner performs a service the school would otherwise perform itself"
+    ),
     LegalBasis.CONSENT: "Each family has signed its own consent",
     LegalBasis.AUDIT_EVALUATION: (
         "Evaluation of programs: figures about groups, never a single student"
@@ -45,10 +48,10 @@ BASES: Mapping[LegalBasis, str] = {
     LegalBasis.STUDIES: "A study: results about groups, never a single student",
 }
 PURPOSE_KINDS: Mapping[str, str] = {
-    "service": "Help to students",
-    "audit": "An audit of a program that public money pays for",
-    "evaluation": "An evaluation of a program that public money pays for",
-    "compliance": "Enforcing a federal law about such a program",
+    "service": "Services for students",
+    "audit": "Audit of a publicly funded program",
+    "evaluation": "Evaluation of a publicly funded program",
+    "compliance": "Enforcing a federal law on publicly funded programs",
     "predictive_tests": "Developing or checking tests",
     "student_aid": "Running student aid",
     "instruction": "Improving teaching",
@@ -56,25 +59,25 @@ PURPOSE_KINDS: Mapping[str, str] = {
 NON_AGREEMENT_BASES: Mapping[str, str] = {
     "own_records": "The district's own records",
     EMERGENCY_BASIS: "A health or safety emergency (34 CFR 99.31(a)(10) and 99.36)",
-    "judicial_order": "An order of a court (34 CFR 99.31(a)(9))",
+    "judicial_order": "A court order (34 CFR 99.31(a)(9))",
     "parent": "The family's own right to see the record (34 CFR 99.10)",
 }
-"""Grounds that no agreement gives."""
+"""Legal bases that are not an agreement's."""
 
 DEMAND_STATUSES: Mapping[str, str] = {
     "refused": "Refused",
-    "proposed": "A release is proposed",
+    "proposed": "Release proposed",
     "approved": "Approved for release",
 }
 DEMAND_ACTIONS: Mapping[str, str] = {
     "recorded": "Recorded and refused",
-    "notified": "Family told, or lawful exception named",
+    "notified": "Family notified, or legal exception cited",
     "proposed": "Release proposed",
     "approved": "Release approved",
     "denied": "Denied",
-    "released": "Taken",
+    "released": "Downloaded",
 }
-SEVERITIES: Mapping[int, str] = {3: "Act now", 2: "Look soon", 1: "Keep an eye on"}
+SEVERITIES: Mapping[int, str] = {3: "Act now", 2: "Follow up soon", 1: "Monitor"}
 DECISION_ACTIONS: Mapping[str, str] = {"accepted": "Accepted", "dismissed": "Dismissed"}
 DISMISSAL_REASONS: tuple[str, ...] = (
     "The family said no",
@@ -85,7 +88,7 @@ DISMISSAL_REASONS: tuple[str, ...] = (
     "The records do not match what we know",
     "Another reason",
 )
-"""The reasons most often given, to choose from; a few words may be added."""
+"""The most common reasons, to choose from; details may be added. They are stored as they stand."""
 
 SOURCES: Mapping[str, str] = {
     "edfi": "Ed-Fi files",
@@ -98,44 +101,43 @@ SOURCES: Mapping[str, str] = {
 }
 DESTRUCTION_KINDS: Mapping[str, str] = {
     "student": "One student's record",
-    "agreement": "What an agreement made",
+    "agreement": "Data of one agreement",
 }
 STORES: Mapping[str, str] = {
-    "snapshot": "Records that serve",
-    "quarantine": "Rows that were set aside",
+    "snapshot": "Records in use",
+    "quarantine": "Quarantined rows",
     "older snapshots": "Older records",
-    "features": "Facts worked out from records",
+    "features": "Features computed from records",
     "consents": "Consents",
     "opt_outs": "Opt-outs",
-    "decisions": "What caseworkers did with suggestions",
-    "shown_lists": "Suggestions that were shown",
+    "decisions": "Decisions on suggestions",
+    "shown_lists": "Suggestions shown",
     "emergencies": "Emergencies",
     "legal_holds": "Legal holds",
-    "participants": "Participants of partners",
-    "participant_candidates": "Students offered for participants",
+    "participants": "Partners' participants",
+    "participant_candidates": "Candidate matches for participants",
     "legal_demands": "Register of legal demands",
     "disclosures": "Who saw what",
     "staff": "Accounts",
-    "web_sessions": "Sessions signed in",
+    "web_sessions": "Sign-in sessions",
 }
-"""The stores that a certificate of destruction names; a mirror of a source is called as its
-source."""
+"""The stores that a certificate of destruction names; a mirror has the name of its source."""
 
 QUALITY_FINDING_KINDS: Mapping[str, str] = {
     "hole": "Something is missing",
-    "date": "A date that cannot be",
-    "contradiction": "Two facts that do not fit",
+    "date": "Impossible date",
+    "contradiction": "Contradiction",
 }
 MATCH_LISTS: Mapping[str, str] = {
     "waiting": "Waiting",
-    "unfound": "Nobody alike found",
-    "decided": "Said by a person",
-    "linked": "Linked by the comparison",
+    "unfound": "No similar student",
+    "decided": "Decided by staff",
+    "linked": "Linked automatically",
 }
 DAY_STATUSES: Mapping[str, str] = {
-    "present": "at school",
+    "present": "present",
     "excused": "absent, excused",
-    "unexcused": "absent, not excused",
+    "unexcused": "absent, unexcused",
     "late": "late",
 }
 SEXES: Mapping[str, str] = {"female": "Female", "male": "Male", "another": "Another"}
@@ -148,24 +150,38 @@ RACE_ETHNICITY_GROUPS: Mapping[str, str] = {
     "two_or_more": "Two or more races",
     "white": "White",
 }
+SUPPORT_LABELS: Mapping[str, str] = {
+    "tutoring": "Tutoring",
+    "mentoring": "Mentoring",
+    "food": "Food assistance",
+    "housing_help": "Housing assistance",
+    "health": "School health services",
+    "counselling": "Counseling",
+    "restorative_practice": "Restorative practice",
+    "summer_meals": "Summer meals",
+    "grandparent_readers": "Reading with a grandparent volunteer",
+    "victims_services": "Victims' services",
+}
 
+FEATURE_FAMILY_LABELS: Mapping[str, str] = {
+    "grade_level": "Grade level",
+    "attendance": "Attendance",
+    "grades": "Course grades",
+    "assessments": "Test scores",
+    "services": "Partner services",
+    "behavior": "Behavior incidents",
+}
 
 PROGRESS_UNITS: Mapping[str, tuple[str, str]] = {
     "attendance": ("one more school day in every hundred", "{} more school days in every hundred"),
-    "grades": ("one more point of 100 in course marks", "{} more points of 100 in course marks"),
+    "grades": ("one more point of 100 in course grades", "{} more points of 100 in course grades"),
     "courses_passed": (
         "one more course passed in every hundred",
         "{} more courses passed in every hundred",
     ),
     "assessments": (
-        (
-            "one small step up in the same test, a tenth of how far students' results usually lie"
-            " apart"
-        ),
-        (
-            "{} small steps up in the same test, each a tenth of how far students' results usually"
-            " lie apart"
-        ),
+        "a gain of one tenth of a standard deviation on the same test",
+        "a gain of {} tenths of a standard deviation on the same test",
     ),
     "incident_free_days": (
         "one more school day in every hundred without an incident written up",
@@ -174,20 +190,18 @@ PROGRESS_UNITS: Mapping[str, tuple[str, str]] = {
 }
 """One of each measure of progress, and several."""
 
-OWN_POINT = (
-    "What a point is follows from what the district counts as progress, in its file outcome.toml."
-)
+OWN_POINT = "The district defines progress points in its file outcome.toml."
 RANDOMIZED_ORDER_NOTE = (
-    "The first of these are expected to help about equally. Now and then a draw decides which of"
-    " them stands first, as the district allows, to find out which helps more. Choose what fits."
+    "The first of these are expected to help about equally. The district sometimes lets a random"
+    " draw decide which is listed first, to find out which helps more. Choose what fits."
 )
 AUDIT_VERDICTS = VERDICT_LABELS
 AUDIT_SUMMARIES = VERDICT_SUMMARIES
 
 
 def progress_point_text(weights: Mapping[str, float] | None) -> str:
-    """A progress point in what it counts, from the weight of each measure; where they are not
-    known, where they stand.
+    """What one progress point is, in a sentence: from the weight of each measure, or, where the
+    weights are not known, where the district defines them.
 
     Args:
         weights: progress points for one unit of each measure of
@@ -203,38 +217,41 @@ def progress_point_text(weights: Mapping[str, float] | None) -> str:
 
 
 def support(name: str) -> str:
+    """A kind of support in words; a code without a label has its underscores replaced."""
     return SUPPORT_LABELS.get(name, name.replace("_", " ").capitalize())
 
 
 def source(name: str) -> str:
+    """A source of records in words."""
     return SOURCES.get(name, name)
 
 
 def feature_family(name: str) -> str:
+    """A family of features in words."""
     return FEATURE_FAMILY_LABELS.get(name, name.replace("_", " ").capitalize())
 
 
 def categories(names: Collection[str]) -> str:
-    """Categories in the order in which people read them: "attendance, course marks"."""
+    """Categories in the order in which people read them: "attendance, course grades"."""
     return ", ".join(words for category, words in CATEGORIES.items() if category in names)
 
 
 def category(name: Category) -> str:
-    """One category with a capital letter, to stand by itself."""
+    """One category with a capital letter, to stand on its own."""
     return capital(CATEGORIES[name])
 
 
 def basis(name: str) -> str:
-    """A legal basis in words with its citation; the district's own reading has none."""
+    """A legal basis in words with its citation; the district's own records have none."""
     if name in NON_AGREEMENT_BASES:
         return NON_AGREEMENT_BASES[name]
-    found = LegalBasis(name)
-    return f"{BASES[found]} ({CITATIONS[found]})"
+    legal_basis = LegalBasis(name)
+    return f"{BASES[legal_basis]} ({CITATIONS[legal_basis]})"
 
 
-def own_records_shown_to(who: str, now: datetime) -> str:
-    """What stands by a record that is shown to the district itself."""
-    return f"Shown to {who} from the district's own records on {date_time(now)}."
+def own_records_shown_to(viewer: str, now: datetime) -> str:
+    """The sentence that stands with a record shown to the district itself."""
+    return f"Shown to {viewer} from the district's own records on {date_time(now)}."
 
 
 def grade(level: float | None) -> str:
@@ -246,25 +263,29 @@ def grade(level: float | None) -> str:
 
 def store(name: str) -> str:
     """A store of a certificate of destruction in words."""
-    of_source = name.removeprefix("mirror of ")
-    return (
-        STORES.get(name, name)
-        if of_source == name
-        else f"What was fetched from {source(of_source)}"
-    )
+    mirrored = name.removeprefix("mirror of ")
+    return STORES.get(name, name) if mirrored == name else f"Downloaded copy of {source(mirrored)}"
 
 
 def day(value: date) -> str:
-    return f"{value.day} {value:%B %Y}"
+    """A day as it is read: "April 17, 2026"."""
+    return f"{value:%B} {value.day}, {value.year}"
 
 
 def date_time(value: datetime | str) -> str:
-    """A time as it is read: "17 April 2026, 09:05"."""
-    found = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return f"{day(found)}, {found:%H:%M}"
+    """A time as it is read: "April 17, 2026, 9:05 AM". Text is in ISO form."""
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    half = "AM" if moment.hour < 12 else "PM"
+    return f"{day(moment)}, {moment.hour % 12 or 12}:{moment:%M} {half}"
+
+
+def staff_name(names: Mapping[str, str], user_id: str) -> str:
+    """The name of a member of staff by account, also of one whose account is gone."""
+    return names.get(user_id, "a former staff member")
 
 
 def count(number: int, one: str, many: str) -> str:
+    """A number with its noun: "1 view", "1,200 views"."""
     return f"{number:,} {one if number == 1 else many}"
 
 
@@ -279,34 +300,8 @@ def points(value: float) -> str:
 
 
 def _worth_a_point(unit: tuple[str, str], many: float) -> str:
-    one, several = unit
+    singular, plural = unit
     rounded = f"{many:.2g}"
-    return (
-        one
-        if rounded == "1"
-        else several.format({"2": "two", "3": "three", "4": "four"}.get(rounded, rounded))
-    )
-
-
-SUPPORT_LABELS = {
-    "tutoring": "Tutoring",
-    "mentoring": "Mentoring",
-    "food": "Food help",
-    "housing_help": "Housing help",
-    "health": "Health care at school",
-    "counselling": "Counselling",
-    "restorative_practice": "Restorative practice",
-    "summer_meals": "Summer meals",
-    "grandparent_readers": "Reading with a grandparent volunteer",
-    "victims_services": "Victims' services",
-}
-
-
-FEATURE_FAMILY_LABELS = {
-    "grade_level": "Grade",
-    "attendance": "Attendance",
-    "grades": "Marks",
-    "assessments": "Test results",
-    "services": "Partner services",
-    "behavior": "Incidents at school",
-}
+    if rounded == "1":
+        return singular
+    return plural.format({"2": "two", "3": "three", "4": "four"}.get(rounded, rounded))

@@ -159,32 +159,32 @@ ROWS = {
         "perhaps one child is on the list twice",
     ),
     "/matches?show=decided": ("Ines Moreau",),
-    "/matches?show=linked": ("The comparison, which was sure",),
+    "/matches?show=linked": ("Automatic match (high confidence)",),
     "/agreements": ("BrightPath Tutoring", "Old Mill Art Workshop"),
     "/agreements/brightpath-2025": ("ersion 1", "ersion 2"),
-    "/consents": ("Keystone Housing Help", "1 student is kept out"),
+    "/consents": ("Keystone Housing Help", "1 student is hidden from all partners"),
     "/disclosures": ("Dana Whitfield", "Omar Teller", "Iris Boone"),
-    "/demands": ("A release is proposed", "Refused", "Harrow County Family Court", "In force"),
+    "/demands": ("Release proposed", "Refused", "Harrow County Family Court", "In force"),
     "/demands/1": ("An immigration enforcement officer", "Recorded and refused"),
     "/demands/2": ("Release proposed", "Ines Moreau", "Approve"),
-    "/emergencies": ("Open now", "Over", "Mina Castell", "Omar Teller", "2 looks"),
+    "/emergencies": ("Open now", "Over", "Mina Castell", "Omar Teller", "2 views"),
     "/notices": ("Mina Castell", "legal demand 2", "seen by Ines Moreau"),
     "/effects": (
-        "Nothing has been worked out yet",
+        "No results yet",
         "It costs $1,150 for each student",
-        "stated by Grace Olander",
+        "entered by Grace Olander",
         (
-            "It costs $9 for each session that a student attended. The cost is as the partner"
-            " states it"
+            "It costs $9 for each session that a student attended. The cost is the partner's own"
+            " figure"
         ),
     ),
     "/data": (
         "OneRoster",
-        "17 April 2026, 04:10",
+        "April 17, 2026, 4:10 AM",
         "day without classes",
         "waiting for somebody",
     ),
-    "/retention": ("Old Mill Art Workshop", "31 March 2026", "Number 1", "Copy of 1 April"),
+    "/retention": ("Old Mill Art Workshop", "March 31, 2026", "Number 1", "Copy of 1 April"),
 }
 
 
@@ -193,7 +193,7 @@ def test_each_page_of_the_district_has_something_to_look_at(made: Made, path: st
     answer = made.page(ADMIN_LOGIN, path)
     assert answer.status_code == 200
     assert [words for words in ROWS[path] if words not in answer.text] == []
-    assert "Not written down" not in answer.text
+    assert "Not recorded" not in answer.text
 
 
 def test_the_consents_of_families_show_one_that_counts_one_that_ended_and_one_taken_back(
@@ -203,7 +203,7 @@ def test_the_consents_of_families_show_one_that_counts_one_that_ended_and_one_ta
     text = " ".join(
         made.page(ADMIN_LOGIN, f"/consents?student={student}").text for student in sorted(students)
     )
-    assert [word for word in ("Counts", "Ended", "Revoked") if f">{word}<" not in text] == []
+    assert [word for word in ("In effect", "Ended", "Revoked") if f">{word}<" not in text] == []
 
 
 def test_the_caseworker_of_the_running_emergency_sees_what_it_opens(made: Made):
@@ -220,7 +220,7 @@ def test_the_caseworker_of_the_running_emergency_sees_what_it_opens(made: Made):
     handle = scope.handle(running.student_id)
     assert handle in made.page(CLINIC, "/caseload").text
     assert (
-        "Opened for an emergency until 17 April 2026, 14:30"
+        "Open for an emergency until April 17, 2026, 2:30 PM"
         in made.page(CLINIC, f"/students/{handle}").text
     )
     open_todays_emergency(made.settings, made.database, NOW)

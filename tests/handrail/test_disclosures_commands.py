@@ -69,13 +69,13 @@ def test_a_report_in_each_format_says_the_same_and_is_itself_on_the_list(
     shown = report(home)
     assert shown.returncode == 0, shown.stderr
     for part in (
-        "3 looks until 17 April 2026",
-        "by 2 organisations",
+        "3 views as of April 17, 2026",
+        "by 2 organizations",
         "The Tutors",
         "Tutoring after school",
-        "The law asks for a record: No (34 CFR 99.32(d)(2))",
+        "Recordkeeping required by law: No (34 CFR 99.32(d)(2))",
         "Shown to Grace Olander, The District",
-        "16 April 2026, 09:05: Dana Whitfield, The Tutors: name, grade and school, attendance",
+        "April 16, 2026, 9:05 AM: Dana Whitfield, The Tutors: name, grade level, and school,",
     ):
         assert part in shown.stdout, part
     for number, kind in enumerate(("text", "csv", "html", "pdf"), start=2):

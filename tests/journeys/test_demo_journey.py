@@ -29,21 +29,21 @@ def test_the_tutors_caseworker_accepts_tutoring_for_the_top_alert_and_the_distri
     expect(page.get_by_role("heading", level=1)).to_have_text(student)
     tutoring = page.locator("li.support", has=page.get_by_role("heading", name="Tutoring"))
     expect(tutoring).to_contain_text("Students with a similar record who took part")
-    expect(tutoring.locator(".reasons")).to_contain_text("Marks:")
+    expect(tutoring.locator(".reasons")).to_contain_text("Course grades:")
     tutoring.get_by_role("button", name="Accept Tutoring").click()
     expect(page.get_by_role("status")).to_contain_text("Accepted")
-    expect(tutoring).to_contain_text("Accepted by Dana Whitfield on 17 April 2026")
+    expect(tutoring).to_contain_text("Accepted by Dana Whitfield on April 17, 2026")
     expect(page.get_by_text("Do not pass it on (34 CFR 99.33)")).to_be_visible()
 
     sign_in(page, demo_site, "Grace Olander")
     page.get_by_role("link", name="Who saw what").click()
-    page.get_by_label("Organisation").select_option(label="BrightPath Tutoring")
+    page.get_by_label("Organization").select_option(label="BrightPath Tutoring")
     page.get_by_role("button", name="Show", exact=True).click()
     newest = page.locator("tbody tr").first
     expect(newest).to_contain_text("Dana Whitfield")
     expect(newest).to_contain_text(student)
-    page.get_by_role("button", name="Check that nobody has edited the list").click()
-    expect(page.get_by_role("status").first).to_contain_text("The list is whole")
+    page.get_by_role("button", name="Verify the log's integrity").click()
+    expect(page.get_by_role("status").first).to_contain_text("The log is intact")
     assert refused == []
     run = handrail("disclosures", "verify", "--home", str(demo_home))
     assert "holds" in run.stdout
@@ -87,7 +87,7 @@ def test_a_dismissal_needs_a_reason_and_is_kept_with_it(page: Page, demo_site: s
     card = page.locator("li.support").first
     card.get_by_text("Dismiss…").click()
     card.get_by_role("button", name=re.compile("^Dismiss ")).click()
-    assert not page.get_by_text("Your decision is kept").is_visible()
+    assert not page.get_by_text("Your decision is saved").is_visible()
     card.locator("select").select_option("The family said no")
     card.get_by_role("button", name=re.compile("^Dismiss ")).click()
     expect(page.get_by_role("status")).to_contain_text("Dismissed")
@@ -114,13 +114,11 @@ def test_the_district_reads_what_went_along_with_each_program_and_states_what_on
     page.get_by_role("link", name="Weekly mentoring").click()
     own = page.locator("article", has=page.get_by_role("heading", name="Weekly mentoring"))
     expect(own).to_contain_text("It costs $640 for each student.")
-    own.get_by_text("State what Weekly mentoring costs").press("Enter")
+    own.get_by_text("Enter the cost of Weekly mentoring").press("Enter")
     own.get_by_label("US dollars").fill("655.50")
-    own.get_by_role("button", name="Write it down for Weekly mentoring").click()
-    expect(page.get_by_role("status").first).to_contain_text("written down")
-    expect(page.locator("main")).to_contain_text(
-        "out of date: what a program costs was stated anew"
-    )
+    own.get_by_role("button", name="Save for Weekly mentoring").click()
+    expect(page.get_by_role("status").first).to_contain_text("Program cost saved.")
+    expect(page.locator("main")).to_contain_text("out of date: a program's cost was updated")
 
 
 PAGES = {
@@ -206,7 +204,7 @@ def test_the_clinics_caseworker_reads_what_the_running_emergency_opens(
     sign_in(page, demo_site, "Mina Castell")
     page.get_by_role("link", name="Open it").click()
     expect(page.get_by_role("heading", level=1)).to_have_text(student)
-    expect(page.get_by_role("status").first).to_contain_text("Opened for an emergency until")
+    expect(page.get_by_role("status").first).to_contain_text("Open for an emergency until")
 
 
 def test_a_page_is_worked_by_keyboard_alone(page: Page, demo_site: str):

@@ -67,7 +67,7 @@ class TestSite:
         return client
 
     def handle(self, who: str, student: str) -> str:
-        """The handle by which the organisation of `who` knows a student."""
+        """The handle by which the organization of `who` knows a student."""
         viewer = active_staff_member(self.database, STAFF[who][0])
         scope = scope_for(viewer, self.database, Snapshot.current(self.home), self.clock[0], SECRET)
         return scope.handle(student)

@@ -131,7 +131,7 @@ def rows() -> Rows:
 
 
 def school_days() -> list[date]:
-    """Monday to Friday from 1 September 2025 to 17 April 2026, without winter weeks."""
+    """Monday to Friday from September 1, 2025 to April 17, 2026, without winter weeks."""
     days = [date(2025, 9, 1) + timedelta(days=place) for place in range(229)]
     return [
         day

@@ -1,14 +1,13 @@
-"""Limited places: who would get one so that together most is expected, beside who would get one in
-order of urgency.
+"""Limited places: who would get one for the highest total benefit, and who in order of urgency.
 
-The plan is worked out at each look, over the whole caseload, from suggestions that the viewer's
-scope lets through. It is kept nowhere and changes nothing: people decide who gets a place.
+The plan is computed at each view, over the whole caseload, from suggestions in the viewer's scope.
+It is stored nowhere and changes nothing: people decide who gets a place.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 from urllib.parse import urlencode
@@ -20,9 +19,9 @@ from starlette.responses import Response
 from fairness.population.students import GRADE_BANDS
 from fairness.report.wording import GROUP_LABELS
 from records.canonical.schema import Category
-from serving.pages.casework.students import PAGE_SIZE, columns_for
-from serving.site.dependencies import require_role
-from serving.site.navigation import PLACEMENT_ROLES
+from serving.pages.casework.students import columns_for
+from serving.pages.pager import Pager
+from serving.site.dependencies import PlannerVisit
 from serving.site.visit import Visit
 from serving.students.caseload import Suggestion
 from serving.students.roster import RosterEntry
@@ -36,7 +35,6 @@ from training.allocation.allocation import (
 )
 
 router = APIRouter()
-PlannerVisit = Annotated[Visit, require_role(*PLACEMENT_ROLES)]
 MAX_PLACES = 10_000
 CHANGES_SHOWN = 20
 """Students on each of the two lists of changes: with a page of the plan, fewer than one answer may
@@ -50,18 +48,26 @@ FLOORS: Mapping[FloorName, str] = {
     "grade": "A fair share for each grade band",
     "grade_half": "Half of a fair share for each grade band",
 }
-_NOT_SEEN = ""
-_BAND = {
+"""The least that may go to each group, to choose from."""
+
+_UNKNOWN_GROUP = ""
+_GRADE_BANDS = {
     level: GROUP_LABELS["grade_band", band]
     for band, (low, high) in GRADE_BANDS.items()
     for level in range(low, high + 1)
 }
 
+Options = Mapping[str, Mapping[str, Suggestion]]
+"""By student, in the caseload's order, and support: the suggestions of what the viewer offers."""
+
 
 @dataclass(frozen=True)
 class SupportCapacity:
-    """A support of the viewer's own programs that may be suggested: the places free on record, None
-    where unknown.
+    """A support of the viewer's own programs that may be suggested.
+
+    Attributes:
+        free: places free on record, None where unknown.
+        known: what is on record, in a sentence.
     """
 
     support: str
@@ -71,9 +77,15 @@ class SupportCapacity:
 
 @dataclass(frozen=True)
 class PlacementRequest:
-    """What the form asks for, as it was written and as it was read."""
+    """What the form asks for.
 
-    texts: Mapping[str, str]
+    Attributes:
+        raw_values: the text of each support's field, as it was entered.
+        places: the number of places for each support, 0 where the text is no number.
+        problems: what is wrong with a field, by support.
+    """
+
+    raw_values: Mapping[str, str]
     places: Mapping[str, int]
     problems: Mapping[str, str]
     floor: FloorName
@@ -88,26 +100,31 @@ class PlacementRequest:
 
 @dataclass(frozen=True)
 class PlacementItem:
-    """One student to whom a support of these is suggested: what they would get in the plan and in
-    order of urgency, or what they wait for.
+    """One student to whom a support of the viewer's is suggested.
+
+    Attributes:
+        planned, by_urgency: what they would get by the plan and in order of urgency, if anything.
+        top_suggestion: what they wait for where they get nothing.
     """
 
     handle: str
     student: RosterEntry
     planned: Suggestion | None
-    in_turn: Suggestion | None
-    waits_for: Suggestion
+    by_urgency: Suggestion | None
+    top_suggestion: Suggestion
 
 
 @dataclass(frozen=True)
 class FloorGroup:
-    """A group with a floor: students to whom something is suggested, and places in both orders."""
+    """A group with a floor: its students with a suggestion, the floor in places, and the places it
+    gets by the plan and in order of urgency.
+    """
 
     label: str
     students: int
-    least: int
+    floor: int
     planned: int
-    in_turn: int
+    by_urgency: int
 
 
 @dataclass(frozen=True)
@@ -115,324 +132,330 @@ class PlacementResult:
     """A plan as the page shows it.
 
     Attributes:
-        planned, in_turn: the support of each student with a place in the plan, and in order of
+        planned, by_urgency: the support of each student with a place by the plan, and in order of
             urgency.
         students: all to whom something is suggested, those with a place first, each part in the
             caseload's order.
-        gained, lost: those who have a place in the plan alone, and those who have one in order of
-            urgency alone.
-        others: how many get another support than in order of urgency.
-        impossible: sentences on why it is a plan without the floor that was asked for; empty where
-            it is not.
+        gained, lost: those with a place by the plan alone, and those with one in order of urgency
+            alone.
+        different_support: how many get another support than in order of urgency.
+        infeasible_reasons: sentences on why the plan is one without the floor that was asked for;
+            empty where it has it.
     """
 
-    found: Allocation
+    allocation: Allocation
     planned: Mapping[str, str]
-    in_turn: Mapping[str, str]
+    by_urgency: Mapping[str, str]
     students: tuple[str, ...]
     gained: tuple[str, ...]
     lost: tuple[str, ...]
-    others: int
+    different_support: int
     groups: tuple[FloorGroup, ...]
-    impossible: tuple[str, ...]
+    infeasible_reasons: tuple[str, ...]
 
 
 @router.get("/places")
 def places_page(
     visit: PlannerVisit, floor: FloorName = "", page: Annotated[int, Query(ge=1, le=10_000)] = 1
 ) -> Response:
-    offers = _offers(visit)
-    floors = _floors_open(visit)
-    asked = read_request(offers, visit.request.query_params, floor if floor in floors else "", page)
-    options = _options(visit, offers)
-    result = (
-        None
-        if asked.problems or not options or not any(asked.places.values())
-        else _plan(visit, options, asked)
+    capacities = _capacities(visit)
+    floors = _available_floors(visit)
+    request = read_request(
+        capacities, visit.request.query_params, floor if floor in floors else "", page
     )
-    students = result.students[(page - 1) * PAGE_SIZE : page * PAGE_SIZE] if result else ()
-    gained, lost = (
-        (result.gained[:CHANGES_SHOWN], result.lost[:CHANGES_SHOWN])
-        if result and page == 1
-        else ((), ())
-    )
-    shown = list(dict.fromkeys([*students, *gained, *lost]))
-    lines = {
-        student: _line(visit, student, options[student], result) for student in shown if result
-    }
+    options = _options(visit, capacities)
+    result = _result(visit, options, request)
+    pager = Pager(page, len(result.students) if result else 0)
+    on_page = pager.slice(result.students) if result else ()
+    gained = result.gained[:CHANGES_SHOWN] if result and page == 1 else ()
+    lost = result.lost[:CHANGES_SHOWN] if result and page == 1 else ()
+    shown = list(dict.fromkeys([*on_page, *gained, *lost]))
+    items = _items(visit, shown, options, result) if result else {}
     visit.disclosures.record(shown, columns_for(visit).categories)
     visit.lists.record_impressions(shown)
-    response = visit.page(
+    return visit.page(
         "places.html",
-        offers=offers,
+        status=422 if request.problems else 200,
+        request=request,
+        capacities=capacities,
         floors=floors,
-        asked=asked,
-        result=result,
+        max_places=MAX_PLACES,
         suggested=len(options),
-        lines=[lines[student] for student in students],
-        gained=[lines[student] for student in gained],
-        lost=[lines[student] for student in lost],
-        pages=max(1, -(-len(result.students) // PAGE_SIZE)) if result else 1,
-        first=(page - 1) * PAGE_SIZE + 1,
-        most=MAX_PLACES,
-        why_no_model=visit.model[1] if offers else "",
-        nothing=_why_nothing(visit, offers, options),
-        point=visit.point,
-        stamp=visit.disclosures.stamp(shown) if shown else "",
+        result=result,
+        items=[items[student] for student in on_page],
+        gained=[items[student] for student in gained],
+        lost=[items[student] for student in lost],
+        pager=pager,
+        no_model_reason=visit.ranking.no_model_reason if capacities else "",
+        no_plan_reason=_no_plan_reason(visit, capacities, options),
+        progress_point=visit.progress_point_text,
+        terms=visit.disclosures.terms(shown) if shown else "",
     )
-    response.status_code = 422 if asked.problems else 200
-    return response
 
 
 def read_request(
-    offers: Sequence[SupportCapacity], given: Mapping[str, str], floor: FloorName, page: int
+    capacities: Sequence[SupportCapacity],
+    fields: Mapping[str, str],
+    floor: FloorName,
+    page: int,
 ) -> PlacementRequest:
-    """What the form asks for: a number that was not given is what is free on record, an empty one
-    is no place.
+    """What the form asks for. A field that is not there stands for the places free on record, an
+    empty one for no place.
     """
-    usual = {offer.support: "" if offer.free is None else str(offer.free) for offer in offers}
-    texts = {
-        support: given.get(f"places_{support}", free).strip() for support, free in usual.items()
+    on_record = {
+        capacity.support: "" if capacity.free is None else str(capacity.free)
+        for capacity in capacities
     }
-    places = {support: _number(text or "0") for support, text in texts.items()}
+    raw_values = {
+        support: fields.get(f"places_{support}", free).strip()
+        for support, free in on_record.items()
+    }
+    numbers = {support: _number(text or "0") for support, text in raw_values.items()}
     problems = {
         support: (
-            f"{words.support(support)}: write the places as a whole number from 0 to"
+            f"{words.support(support)}: enter the number of places as a whole number from 0 to"
             f" {MAX_PLACES:,}."
         )
-        for support, number in places.items()
+        for support, number in numbers.items()
         if number is None
     }
-    return PlacementRequest(
-        texts, {support: number or 0 for support, number in places.items()}, problems, floor, page
-    )
+    places = {support: number or 0 for support, number in numbers.items()}
+    return PlacementRequest(raw_values, places, problems, floor, page)
 
 
 def fair_shares(labels: Mapping[str, str], part: float = 1.0) -> Floors:
     """A floor for each group: its share of the students to whom something is suggested, times
-    `part`. A group that the viewer does not see has none.
+    `part`. Students whose group the viewer does not see have none.
     """
     sizes = Counter(labels.values())
     shares = {
-        label: part * size / sizes.total() for label, size in sizes.items() if label != _NOT_SEEN
+        label: part * size / sizes.total()
+        for label, size in sizes.items()
+        if label != _UNKNOWN_GROUP
     }
     return Floors(labels, shares)
 
 
 def _number(text: str) -> int | None:
     """A whole number of places, None for what is not one."""
-    whole = text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_PLACES))
-    return int(text) if whole and int(text) <= MAX_PLACES else None
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_PLACES))
+    return int(text) if is_number and int(text) <= MAX_PLACES else None
 
 
-def _offers(visit: Visit) -> list[SupportCapacity]:
+def _capacities(visit: Visit) -> list[SupportCapacity]:
+    """The supports of the viewer's own programs that some agreement lists."""
     programs = visit.records(()).frame("programs")
     own = programs[
         (programs["organization_id"] == visit.viewer.organization_id) & programs["support"].notna()
     ]
-    may = {
+    allowed = {
         support
         for grants in visit.scope.grants.values()
         for grant in grants
         for support in grant.supports
     }
-    taken = _taken(visit)
+    enrolled = _enrolled_counts(visit)
     return [
-        _offer(str(support), rows, taken)
+        _capacity(str(support), rows, enrolled)
         for support, rows in own.groupby("support")
-        if support in may
+        if support in allowed
     ]
 
 
-def _offer(
-    support: str, programs: pd.DataFrame, taken: Mapping[str, int] | None
+def _capacity(
+    support: str, programs: pd.DataFrame, enrolled: Mapping[str, int] | None
 ) -> SupportCapacity:
     if programs["capacity"].isna().any():
-        return SupportCapacity(support, None, "How many places there are is not on record.")
+        return SupportCapacity(support, None, "The number of places is not on record.")
     places = int(programs["capacity"].sum())
-    all_places = words.count(places, "place", "places")
-    if taken is None:
-        return SupportCapacity(
-            support, None, f"{all_places} on record; who has one now is not open to you."
-        )
-    used = sum(taken.get(str(program), 0) for program in programs["program_id"])
+    on_record = f"{words.count(places, 'place', 'places')} on record"
+    if enrolled is None:
+        return SupportCapacity(support, None, f"{on_record}; you cannot see current enrollment.")
+    taken = sum(enrolled.get(str(program), 0) for program in programs["program_id"])
+    students = words.count(taken, "student", "students")
     return SupportCapacity(
-        support,
-        max(0, places - used),
-        f"{all_places} on record; {words.count(used, 'student', 'students')} "
-        "of your list taking part.",
+        support, max(0, places - taken), f"{on_record}; {students} on your caseload enrolled."
     )
 
 
-def _taken(visit: Visit) -> dict[str, int] | None:
-    """Students who take part in each of the viewer's own programs today, of those whose services
-    may be seen.
+def _enrolled_counts(visit: Visit) -> dict[str, int] | None:
+    """Students enrolled in each of the viewer's own programs today; None where the viewer sees no
+    enrollment.
     """
-    if Category.SERVICES not in visit.visible:
+    if Category.SERVICES not in visit.visible_categories:
         return None
-    frame = visit.records().frame("service_enrollments")
-    start, end, day = (
-        pd.to_datetime(frame["start_date"]),
-        pd.to_datetime(frame["end_date"]),
-        pd.Timestamp(visit.as_of),
-    )
-    own = frame["organization_id"] == visit.viewer.organization_id
-    now = frame[own & (start <= day) & (end.isna() | (end >= day))]
+    enrollments = visit.records().frame("service_enrollments")
+    start = pd.to_datetime(enrollments["start_date"])
+    end = pd.to_datetime(enrollments["end_date"])
+    today = pd.Timestamp(visit.as_of)
+    own = enrollments["organization_id"] == visit.viewer.organization_id
+    current = enrollments[own & (start <= today) & (end.isna() | (end >= today))]
     return {
         str(program): int(number)
-        for program, number in now.groupby("program_id")["student_id"].nunique().items()
+        for program, number in current.groupby("program_id")["student_id"].nunique().items()
     }
 
 
-def _floors_open(visit: Visit) -> dict[FloorName, str]:
-    """The floors that name nothing which this viewer does not see."""
+def _available_floors(visit: Visit) -> dict[FloorName, str]:
+    """The floors for groups that this viewer sees."""
     return {
         name: label
         for name, label in FLOORS.items()
-        if not name or any(_labels(visit, visit.lists.roster, name).values())
+        if not name or any(_group_labels(visit, visit.lists.roster, name).values())
     }
 
 
-def _labels(
-    visit: Visit, students: Sequence[str] | Mapping[str, object], floor: FloorName
-) -> dict[str, str]:
-    """The group of each student; empty where it may not be seen or is not on record."""
+def _group_labels(visit: Visit, students: Iterable[str], floor: FloorName) -> dict[str, str]:
+    """The group of each student; `_UNKNOWN_GROUP` where it may not be seen or is not on record."""
+    roster = visit.lists.roster
     if floor.startswith("school"):
-        return {student: visit.lists.roster[student].school for student in students}
-    levels = {student: visit.lists.roster[student].grade_level for student in students}
+        return {student: roster[student].school for student in students}
+    levels = {student: roster[student].grade_level for student in students}
     return {
-        student: _NOT_SEEN if level is None else _BAND.get(level, _NOT_SEEN)
+        student: _UNKNOWN_GROUP if level is None else _GRADE_BANDS.get(level, _UNKNOWN_GROUP)
         for student, level in levels.items()
     }
 
 
-def _options(visit: Visit, offers: Sequence[SupportCapacity]) -> dict[str, dict[str, Suggestion]]:
-    """By student, in the caseload's order, and support: what is suggested of what the viewer
-    offers.
-    """
-    mine = {offer.support for offer in offers}
-    if not mine:
+def _options(visit: Visit, capacities: Sequence[SupportCapacity]) -> Options:
+    """Students without a suggestion of what the viewer offers are left out."""
+    offered = {capacity.support for capacity in capacities}
+    if not offered:
         return {}
-    advice = visit.lists.caseload.advice
-    found = {
-        student: {one.support: one for one in advice[student].suggestions if one.support in mine}
-        for student in visit.lists.caseload.order
+    caseload = visit.lists.caseload
+    options = {
+        student: {
+            suggestion.support: suggestion
+            for suggestion in caseload.advice[student].suggestions
+            if suggestion.support in offered
+        }
+        for student in caseload.order
     }
-    return {student: suggestions for student, suggestions in found.items() if suggestions}
+    return {student: suggestions for student, suggestions in options.items() if suggestions}
 
 
-def _why_nothing(
-    visit: Visit, offers: Sequence[SupportCapacity], options: Mapping[str, object]
-) -> str:
-    if not offers:
+def _no_plan_reason(visit: Visit, capacities: Sequence[SupportCapacity], options: Options) -> str:
+    if not capacities:
         return (
-            "There is nothing to plan. Your role or your agreement shows you no suggestion of a"
-            " support that your own programs offer."
+            "There is nothing to plan. Your role or your agreement does not show you suggestions of"
+            " a support that your own programs offer."
         )
-    if not options and not visit.model[1]:
-        return "None of the supports that you offer is suggested to a student on your list today."
+    if not options and visit.champion:
+        return "None of the supports you offer is suggested to a student on your caseload today."
     return ""
 
 
-def _plan(
-    visit: Visit, options: Mapping[str, Mapping[str, Suggestion]], asked: PlacementRequest
-) -> PlacementResult:
+def _result(visit: Visit, options: Options, request: PlacementRequest) -> PlacementResult | None:
+    """The plan, or None where the form asks for none."""
+    if request.problems or not options or not any(request.places.values()):
+        return None
     rows = [
-        (student, one.support, one.benefit)
-        for student, found in options.items()
-        for one in found.values()
+        (student, suggestion.support, suggestion.benefit)
+        for student, suggestions in options.items()
+        for suggestion in suggestions.values()
     ]
     benefits = benefit_matrix(pd.DataFrame(rows, columns=["student_id", "support", "benefit"]))
     order = list(options)
-    labels = _labels(visit, order, asked.floor) if asked.floor else {}
-    part = 0.5 if asked.floor.endswith("_half") else 1.0
-    impossible: list[str] = []
+    labels = _group_labels(visit, order, request.floor) if request.floor else {}
+    part = 0.5 if request.floor.endswith("_half") else 1.0
+    floors = fair_shares(labels, part) if labels else None
     try:
-        found = allocate(
-            benefits,
-            asked.places,
-            order=order,
-            floors=fair_shares(labels, part) if labels else None,
-        )
+        allocation = allocate(benefits, request.places, order=order, floors=floors)
+        infeasible_reasons: tuple[str, ...] = ()
     except InfeasibleFloors as error:
-        impossible = [_why(error), *_what_else(benefits, asked.places, labels, part)]
-        found = allocate(benefits, asked.places, order=order)
-    return _told(order, found, labels, tuple(impossible))
+        alternative = _alternative(benefits, request.places, labels, part)
+        infeasible_reasons = (_infeasible_reason(error), alternative)
+        allocation = allocate(benefits, request.places, order=order)
+    return _compared(order, allocation, labels, infeasible_reasons)
 
 
-def _why(error: InfeasibleFloors) -> str:
+def _infeasible_reason(error: InfeasibleFloors) -> str:
     if error.group is None:
-        return (
-            "What you ask for each group could be given to any one of them, but not to all of them"
-            " at once."
-        )
-    asked = words.count(error.asked[error.group], "place", "places")
+        return "Each group's minimum is possible alone, but not all of them together."
+    minimum = words.count(error.asked[error.group], "place", "places")
     return (
-        f"{error.group}: what you ask for it comes to {asked}, and at most {error.most} can go to"
-        " its students, by what is suggested to them and where places are free."
+        f"{error.group}: its minimum comes to {minimum}, and at most {error.most} can go to its"
+        " students, given what is suggested to them and where places are free."
     )
 
 
-def _what_else(
+def _alternative(
     benefits: pd.DataFrame, places: Mapping[str, int], labels: Mapping[str, str], part: float
-) -> list[str]:
-    """What would be possible in place of the floors that are not."""
+) -> str:
+    """What would be possible in place of floors that are not."""
     if part < 1:
-        return ["The plan below is the one without it."]
+        return "The plan below has no minimum."
     try:
         allocate(benefits, places, floors=fair_shares(labels, 0.5))
     except InfeasibleFloors:
-        return [
-            "Half of a fair share is not possible either. The plan below is the one without it."
-        ]
-    return [
-        "Half of a fair share for each is possible: choose that above. The plan below is the one"
-        " without any."
-    ]
+        return "Half of a fair share is not possible either. The plan below has no minimum."
+    return (
+        "Half of a fair share for each is possible: choose that above. The plan below has no"
+        " minimum."
+    )
 
 
-def _told(
-    order: Sequence[str], found: Allocation, labels: Mapping[str, str], impossible: tuple[str, ...]
+def _compared(
+    order: Sequence[str],
+    allocation: Allocation,
+    labels: Mapping[str, str],
+    infeasible_reasons: tuple[str, ...],
 ) -> PlacementResult:
-    planned, in_turn = (
-        {place.student: place.support for place in plan.given}
-        for plan in (found.best, found.greedy)
-    )
-    first = [student for student in order if student in planned]
+    """The plan beside the order of urgency."""
+    planned = {place.student: place.support for place in allocation.best.given}
+    by_urgency = {place.student: place.support for place in allocation.greedy.given}
+    placed = [student for student in order if student in planned]
     waiting = [student for student in order if student not in planned]
-    sizes = Counter(labels.values())
-    groups = (
-        FloorGroup(
-            label or "Not open to you",
-            size,
-            found.floors.get(label, 0),
-            sum(labels[student] == label for student in planned),
-            sum(labels[student] == label for student in in_turn),
-        )
-        for label, size in sorted(sizes.items(), key=lambda item: (not item[0], item[0]))
-    )
     return PlacementResult(
-        found,
+        allocation,
         planned,
-        in_turn,
-        (*first, *waiting),
-        gained=tuple(student for student in first if student not in in_turn),
-        lost=tuple(student for student in waiting if student in in_turn),
-        others=sum(
-            in_turn.get(student, support) != support for student, support in planned.items()
+        by_urgency,
+        students=(*placed, *waiting),
+        gained=tuple(student for student in placed if student not in by_urgency),
+        lost=tuple(student for student in waiting if student in by_urgency),
+        different_support=sum(
+            by_urgency.get(student, support) != support for student, support in planned.items()
         ),
-        groups=tuple(groups),
-        impossible=impossible,
+        groups=_floor_groups(allocation, labels, planned, by_urgency),
+        infeasible_reasons=infeasible_reasons,
     )
 
 
-def _line(
-    visit: Visit, student: str, options: Mapping[str, Suggestion], result: PlacementResult
-) -> PlacementItem:
-    planned, in_turn = (
-        options.get(orders.get(student, "")) for orders in (result.planned, result.in_turn)
+def _floor_groups(
+    allocation: Allocation,
+    labels: Mapping[str, str],
+    planned: Iterable[str],
+    by_urgency: Iterable[str],
+) -> tuple[FloorGroup, ...]:
+    """The groups by name, that of unknown students last."""
+    sizes = Counter(labels.values())
+    planned_counts = Counter(labels[student] for student in planned if labels)
+    urgency_counts = Counter(labels[student] for student in by_urgency if labels)
+    return tuple(
+        FloorGroup(
+            label or "Not visible to you",
+            students=sizes[label],
+            floor=allocation.floors.get(label, 0),
+            planned=planned_counts[label],
+            by_urgency=urgency_counts[label],
+        )
+        for label in sorted(sizes, key=lambda label: (label == _UNKNOWN_GROUP, label))
     )
-    most = max(options.values(), key=lambda one: one.benefit)
-    return PlacementItem(
-        visit.scope.handle(student), visit.lists.roster[student], planned, in_turn, most
-    )
+
+
+def _items(
+    visit: Visit, students: Iterable[str], options: Options, result: PlacementResult
+) -> dict[str, PlacementItem]:
+    """What the page says of each student."""
+    return {
+        student: PlacementItem(
+            handle=visit.scope.handle(student),
+            student=visit.lists.roster[student],
+            planned=options[student].get(result.planned.get(student, "")),
+            by_urgency=options[student].get(result.by_urgency.get(student, "")),
+            top_suggestion=max(
+                options[student].values(), key=lambda suggestion: suggestion.benefit
+            ),
+        )
+        for student in students
+    }

@@ -1,6 +1,4 @@
-"""A partner's caseload and the district's list of students: one list, with the columns that may be
-seen.
-"""
+"""A partner's caseload and the district's list of students: one list, with the columns in scope."""
 
 from __future__ import annotations
 
@@ -16,29 +14,32 @@ from starlette.responses import Response
 from features.alerts import Alert
 from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
-from records.people.viewer import Role
 from records.permissions.agreements import PER_STUDENT_BASES, LegalBasis, agreements_in_force
+from serving.pages.pager import Pager
 from serving.services.shown_categories import ALERT_CATEGORIES, SUGGESTION_CATEGORIES
-from serving.site.dependencies import DistrictAdminVisit, require_role
+from serving.site.dependencies import DistrictAdminVisit, PartnerVisit
 from serving.site.visit import Visit
 from serving.students.caseload import Suggestion
 from serving.students.roster import RosterEntry
 
 router = APIRouter()
-PAGE_SIZE = 50
-PartnerVisit = Annotated[Visit, require_role(Role.CASEWORKER, Role.COORDINATOR, Role.PARTNER_ADMIN)]
+SCHOOL_YEAR_START = (8, 1)
+"""Month and day from which sessions count to this school year."""
+
+Search = Annotated[str, Query(max_length=80)]
+PageNumber = Annotated[int, Query(ge=1, le=10_000)]
 Sort = Literal["alerts", "name", "grade", "school"]
 SORTS: dict[Sort, str] = {
     "alerts": "Most urgent first",
     "name": "Name",
-    "grade": "Grade",
+    "grade": "Grade level",
     "school": "School",
 }
 
 
 @dataclass(frozen=True)
 class ListColumns:
-    """Which columns exist for a viewer: those that the scope allows for at least one student."""
+    """Which columns the list has for a viewer: those the scope allows for at least one student."""
 
     alerts: bool
     suggestions: bool
@@ -55,6 +56,7 @@ class ListColumns:
 
     @property
     def sorts(self) -> dict[Sort, str]:
+        """The orders to choose from, with their labels."""
         return {key: label for key, label in SORTS.items() if key != "alerts" or self.alerts}
 
 
@@ -72,60 +74,58 @@ class StudentItem:
 
 @dataclass(frozen=True)
 class ListQuery:
-    """What the filters ask for."""
+    """What the filters ask for: a name, students with alerts only, and the order."""
 
     q: str
     alerts: bool
     sort: Sort
-    page: int
 
 
 @router.get("/caseload")
 def caseload_page(
     visit: PartnerVisit,
-    q: Annotated[str, Query(max_length=80)] = "",
+    q: Search = "",
     alerts: bool = False,
     sort: Sort | None = None,
-    page: Annotated[int, Query(ge=1, le=10_000)] = 1,
+    page: PageNumber = 1,
 ) -> Response:
-    return _list_page(visit, q, alerts, sort, page, "Your caseload")
+    return _list_page(visit, "Your caseload", q, alerts, sort, page)
 
 
 @router.get("/students")
 def students_page(
     visit: DistrictAdminVisit,
-    q: Annotated[str, Query(max_length=80)] = "",
+    q: Search = "",
     alerts: bool = False,
     sort: Sort | None = None,
-    page: Annotated[int, Query(ge=1, le=10_000)] = 1,
+    page: PageNumber = 1,
 ) -> Response:
-    return _list_page(visit, q, alerts, sort, page, "Students")
+    return _list_page(visit, "Students", q, alerts, sort, page)
 
 
 def columns_for(visit: Visit) -> ListColumns:
-    alerts = bool(visit.visible & ALERT_CATEGORIES)
+    """The columns of this viewer's list. Sessions stand in for alerts where there are none."""
+    visible = visit.visible_categories
+    alerts = bool(visible & ALERT_CATEGORIES)
     suggestions = any(grant.supports for grants in visit.scope.grants.values() for grant in grants)
-    return ListColumns(
-        alerts, suggestions, sessions=Category.SERVICES in visit.visible and not alerts
-    )
+    return ListColumns(alerts, suggestions, sessions=Category.SERVICES in visible and not alerts)
 
 
-def select_students(visit: Visit, columns: ListColumns, asked: ListQuery) -> list[str]:
+def select_students(visit: Visit, columns: ListColumns, query: ListQuery) -> list[str]:
     """The students that the filters let through, in the order asked for."""
-    order = list(visit.lists.roster)
-    if columns.alerts and (asked.sort == "alerts" or asked.alerts):
-        order = [
-            student
-            for student in visit.lists.caseload.order
-            if not asked.alerts or student in visit.lists.caseload.alerts
+    students = list(visit.lists.roster)
+    if columns.alerts and (query.sort == "alerts" or query.alerts):
+        caseload = visit.lists.caseload
+        students = [
+            student for student in caseload.order if not query.alerts or student in caseload.alerts
         ]
-    if asked.sort in ("name", "grade", "school"):
-        order = _sorted(visit, order, asked.sort)
-    wanted = asked.q.casefold().split()
+    if query.sort != "alerts":
+        students = _sorted(visit, students, query.sort)
+    words = query.q.casefold().split()
     return [
         student
-        for student in order
-        if all(word in visit.lists.roster[student].name.casefold() for word in wanted)
+        for student in students
+        if all(word in visit.lists.roster[student].name.casefold() for word in words)
     ]
 
 
@@ -133,35 +133,47 @@ def student_items(visit: Visit, columns: ListColumns, students: Sequence[str]) -
     """What the list says of these students."""
     sessions = session_counts(visit.records(students), visit.as_of) if columns.sessions else {}
     return [
-        _line(visit, columns, student, sessions.get(student, (0, None))) for student in students
+        _student_item(visit, columns, student, sessions.get(student, (0, None)))
+        for student in students
     ]
 
 
 def session_counts(records: ScopedRecords, as_of: date) -> dict[str, tuple[int, date | None]]:
-    """How many sessions each student attended this school year and when last, of those that may be
-    seen.
-    """
-    frame = records.frame("service_sessions")
-    days = pd.to_datetime(frame["date"])
-    started = pd.Timestamp(as_of.year if as_of.month >= 8 else as_of.year - 1, 8, 1)
-    frame = frame[
-        frame["attended"].astype(bool) & (days >= started) & (days <= pd.Timestamp(as_of))
-    ]
-    found = frame.groupby("student_id")["date"].agg(["size", "max"])
+    """How many of the sessions in scope each student attended this school year, and when last."""
+    sessions = records.frame("service_sessions")
+    days = pd.to_datetime(sessions["date"])
+    started = as_of.year if (as_of.month, as_of.day) >= SCHOOL_YEAR_START else as_of.year - 1
+    this_year = (days >= pd.Timestamp(started, *SCHOOL_YEAR_START)) & (days <= pd.Timestamp(as_of))
+    attended = sessions[sessions["attended"].astype(bool) & this_year]
+    counts = attended.groupby("student_id")["date"].agg(["size", "max"])
     return {
         str(student): (int(size), pd.Timestamp(last).date())
-        for student, size, last in found.itertuples()
+        for student, size, last in counts.itertuples()
     }
 
 
+def emergency_records(visit: Visit) -> list[tuple[str, datetime]]:
+    """Records that are open to this viewer only for an emergency: the handle of each and when the
+    access ends.
+    """
+    only_in_emergency = visit.full_scope.students - visit.scope.students
+    ends: dict[str, datetime] = {}
+    for emergency in visit.emergencies:
+        student = emergency.student_id
+        if student in only_in_emergency:
+            ends[student] = max(emergency.ends_at, ends.get(student, emergency.ends_at))
+    return [(visit.full_scope.handle(student), end) for student, end in ends.items()]
+
+
 def _list_page(
-    visit: Visit, q: str, alerts: bool, sort: Sort | None, page: int, title: str
+    visit: Visit, title: str, q: str, alerts: bool, sort: Sort | None, page: int
 ) -> Response:
     columns = columns_for(visit)
-    asked = ListQuery(q.strip(), alerts and columns.alerts, _sort(columns, sort), page)
-    found = select_students(visit, columns, asked)
-    shown = found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
-    lines = student_items(visit, columns, shown)
+    query = ListQuery(q.strip(), alerts and columns.alerts, _sort_or_default(columns, sort))
+    matching = select_students(visit, columns, query)
+    pager = Pager(page, len(matching))
+    shown = pager.slice(matching)
+    items = student_items(visit, columns, shown)
     visit.disclosures.record(shown, columns.categories)
     if columns.suggestions:
         visit.lists.record_impressions(shown)
@@ -169,82 +181,76 @@ def _list_page(
         "students.html",
         title=title,
         columns=columns,
-        asked=asked,
-        lines=lines,
-        found=len(found),
+        query=query,
+        items=items,
+        pager=pager,
         total=len(visit.lists.roster),
-        pages=max(1, -(-len(found) // PAGE_SIZE)),
-        first=(page - 1) * PAGE_SIZE + 1,
-        urgent=_urgent(visit) if columns.alerts else 0,
-        stamp=visit.disclosures.stamp(shown) if shown else "",
-        nobody=_why_nobody(visit) if not visit.lists.roster else "",
-        why_no_model=visit.model[1] if columns.suggestions else "",
-        urgent_records=emergency_records(visit),
+        urgent=_urgent_count(visit) if columns.alerts else 0,
+        terms=visit.disclosures.terms(shown) if shown else "",
+        empty_list_reason=_empty_list_reason(visit) if not visit.lists.roster else "",
+        no_model_reason=visit.ranking.no_model_reason if columns.suggestions else "",
+        emergency_records=emergency_records(visit),
     )
 
 
-def emergency_records(visit: Visit) -> list[tuple[str, datetime]]:
-    """Handles of students who are on no list of this viewer and open to them for an emergency, each
-    with its end.
-    """
-    ends: dict[str, datetime] = {}
-    for one in visit.emergencies:
-        if one.student_id in visit.whole_scope.students - visit.scope.students:
-            ends[one.student_id] = max(one.ends_at, ends.get(one.student_id, one.ends_at))
-    return [(visit.whole_scope.handle(student), end) for student, end in ends.items()]
+def _sort_or_default(columns: ListColumns, sort: Sort | None) -> Sort:
+    if sort in columns.sorts:
+        return sort
+    return "alerts" if columns.alerts else "name"
 
 
-def _sort(columns: ListColumns, asked: Sort | None) -> Sort:
-    return asked if asked in columns.sorts else ("alerts" if columns.alerts else "name")
-
-
-def _sorted(visit: Visit, order: list[str], sort: Sort) -> list[str]:
-    chosen = set(order)
-    by_name = [student for student in visit.lists.roster if student in chosen]
+def _sorted(visit: Visit, students: Sequence[str], sort: Sort) -> list[str]:
+    """By name, or by grade level or school and then by name."""
+    roster, selected = visit.lists.roster, set(students)
+    by_name = [student for student in roster if student in selected]
     if sort == "grade":
-        return sorted(
-            by_name, key=lambda student: _or_last(visit.lists.roster[student].grade_level)
-        )
+        return sorted(by_name, key=lambda student: _unknown_last(roster[student].grade_level))
     if sort == "school":
-        return sorted(by_name, key=lambda student: visit.lists.roster[student].school)
+        return sorted(by_name, key=lambda student: roster[student].school)
     return by_name
 
 
-def _or_last(level: int | None) -> int:
-    return 99 if level is None else level
+def _unknown_last(grade_level: int | None) -> int:
+    return 99 if grade_level is None else grade_level
 
 
-def _line(
+def _student_item(
     visit: Visit, columns: ListColumns, student: str, sessions: tuple[int, date | None]
 ) -> StudentItem:
     alerts = visit.lists.caseload.alerts.get(student, ()) if columns.alerts else ()
     advice = visit.lists.caseload.advice.get(student) if columns.suggestions else None
-    first = advice.suggestions[0] if advice and advice.suggestions else None
+    number, last_session = sessions
     return StudentItem(
-        visit.scope.handle(student), visit.lists.roster[student], alerts, first, *sessions
+        handle=visit.scope.handle(student),
+        student=visit.lists.roster[student],
+        alerts=alerts,
+        suggestion=advice.suggestions[0] if advice and advice.suggestions else None,
+        sessions=number,
+        last_session=last_session,
     )
 
 
-def _urgent(visit: Visit) -> int:
-    return sum(found[0].severity == 3 for found in visit.lists.caseload.alerts.values())
+def _urgent_count(visit: Visit) -> int:
+    """Students with an alert that says to act now."""
+    return sum(alerts[0].severity == 3 for alerts in visit.lists.caseload.alerts.values())
 
 
-def _why_nobody(visit: Visit) -> str:
+def _empty_list_reason(visit: Visit) -> str:
     """A plain sentence on why a list is empty, from the viewer's own agreements alone."""
     in_force = agreements_in_force(visit.database, visit.viewer.organization_id, visit.today)
     if not in_force:
         return (
-            "Your organisation has no agreement in force today, so no student's record is open to"
-            " you."
+            "Your organization has no agreement in force today, so you cannot see any student"
+            " records."
         )
     if all(agreement.legal_basis is LegalBasis.STUDIES for agreement in in_force):
         return (
-            "Your agreement is for a study. It opens results about groups of students and no single"
-            " student's record."
+            "Your agreement is for a study. It gives access to results about groups of students,"
+            " not to any single student's record."
         )
     if not any(agreement.legal_basis in PER_STUDENT_BASES for agreement in in_force):
         return (
-            "Your agreement is for evaluation. It opens figures about groups of students and no"
-            " single student's record."
+            "Your agreement is for evaluation. It gives access to figures about groups of students,"
+            " not to any single student's record."
         )
-    return "No student is taking part in your programs today."
+    return "No students are enrolled in your programs today."

@@ -1,15 +1,15 @@
-"""Agreements as anybody can read them: a partner's own, or all of them for the district; and what
-one opens for whom.
+"""Agreements as anybody can read them: a partner's own, or all for the district.
 
-The text is handed out to the byte, each version with what it changed in the one before. For the
-district a page says what one person may see of one student, and which line says so.
+The text is given out to the byte, each version with what it changed in the one before. For the
+district a page explains what one person may see of one student, and which line says so.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
 from pydantic import BeforeValidator
@@ -32,6 +32,7 @@ from records.permissions.agreements import (
     StoredAgreement,
     agreement_versions,
 )
+from serving.pages.forms import NO_SUCH_STUDENT
 from serving.services.agreements import visible_agreements
 from serving.site.dependencies import CurrentVisit, DistrictAdminVisit
 from serving.site.visit import Visit
@@ -39,8 +40,7 @@ from serving.wording import words
 
 router = APIRouter()
 Version = Annotated[int | None, Query(ge=1, le=1_000_000)]
-NO_SUCH_STUDENT = "There is no student with this number or code in the records."
-NO_SUCH_PERSON = "Nobody has this sign-in."
+NO_SUCH_LOGIN = "No user has this login."
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ def agreements_page(visit: CurrentVisit) -> Response:
     stored = visible_agreements(visit)
     return visit.page(
         "agreements.html",
-        agreements=[(one.agreement, agreement_status(one, visit.today)) for one in stored],
+        agreements=[
+            (version.agreement, agreement_status(version, visit.today)) for version in stored
+        ],
     )
 
 
@@ -66,133 +68,148 @@ def explain_page(
     visit: DistrictAdminVisit,
     person: Annotated[str, Query(max_length=200)] = "",
     student: Annotated[str, Query(max_length=40)] = "",
-    on: Annotated[date | None, BeforeValidator(lambda given: given or None), Query()] = None,
+    on: Annotated[date | None, BeforeValidator(lambda text: text or None), Query()] = None,
 ) -> Response:
-    """What one person may see of one student. Asking is a look at the student, and written down as
-    one.
+    """What one person may see of one student. The lookup counts as a view of the student and is
+    logged.
     """
     people = all_staff(visit.database)
-    viewer = next((one for one in people if one.login == person), None)
-    asked: dict[str, object] = {"people": people, "person": person, "student": student, "on": on}
+    viewer = next((account for account in people if account.login == person), None)
+    form: dict[str, Any] = {
+        "people": people,
+        "person": person,
+        "student_code": student,
+        "on": on,
+        "explanation": None,
+        "problem": "",
+        "terms": "",
+    }
     if not person or not student:
-        return visit.page("explain.html", **asked, found=None, problem="", stamp="")
+        return visit.page("explain.html", **form)
     try:
-        student_id = visit.student_named(student)
+        student_id = visit.find_student(student)
     except NotInScope:
-        return _not_explained(visit, NO_SUCH_STUDENT, asked)
+        return visit.page("explain.html", status=422, **form | {"problem": NO_SUCH_STUDENT})
     if viewer is None:
-        return _not_explained(visit, NO_SUCH_PERSON, asked)
-    found = _explained(visit, viewer, student_id, on)
+        return visit.page("explain.html", status=422, **form | {"problem": NO_SUCH_LOGIN})
+    explanation = _explanation(visit, viewer, student_id, on)
     visit.disclosures.record([student_id], EXPLAINED_CATEGORIES)
-    return visit.page(
-        "explain.html",
-        **asked,
-        found=found,
-        viewer=viewer,
-        listed=visit.lists.roster[student_id],
-        problem="",
-        stamp=visit.disclosures.stamp([student_id]),
-    )
+    form |= {
+        "explanation": explanation,
+        "viewer": viewer,
+        "student": visit.lists.roster[student_id],
+        "terms": visit.disclosures.terms([student_id]),
+    }
+    return visit.page("explain.html", **form)
 
 
 @router.get("/agreements/{agreement_id}.txt")
 def agreement_text(agreement_id: str, visit: CurrentVisit, version: Version = None) -> Response:
     """The file as it was signed, to the byte."""
-    shown, _ = _version(visit, agreement_id, version)
+    shown, _ = _find_version(visit, agreement_id, version)
     return Response(shown.agreement.text.encode(), media_type="text/plain; charset=utf-8")
 
 
 @router.get("/agreements/{agreement_id}")
 def agreement_page(agreement_id: str, visit: CurrentVisit, version: Version = None) -> Response:
-    shown, versions = _version(visit, agreement_id, version)
-    agreement = shown.agreement
+    shown, stored = _find_version(visit, agreement_id, version)
+    agreement, newest = shown.agreement, stored[0]
+    versions = [each.agreement for each in stored]
     programs = [visit.program_names.get(program, program) for program in sorted(agreement.programs)]
-    states = {one.agreement.version: agreement_status(one, visit.today) for one in versions[:1]}
     return visit.page(
         "agreement.html",
         agreement=agreement,
         programs=programs,
-        versions=[one.agreement for one in versions],
-        state=states.get(agreement.version, f"Replaced by version {versions[0].agreement.version}"),
-        amendment=_amendment(agreement, [one.agreement for one in versions]),
-        opens=access_sentences(agreement, visit.viewer.role, programs),
+        versions=versions,
+        state=(
+            agreement_status(newest, visit.today)
+            if shown == newest
+            else f"Replaced by version {newest.agreement.version}"
+        ),
+        version_diff=_version_diff(agreement, versions),
+        access_sentences=access_sentences(agreement, visit.viewer.role, programs),
         is_study=agreement.legal_basis is LegalBasis.STUDIES,
-        taken_back=shown.reinstatement if visit.is_officer else None,
+        reinstatement=shown.reinstatement if visit.is_district_admin else None,
         staff=staff_names(visit.database),
     )
 
 
 def access_sentences(agreement: Agreement, role: Role, programs: list[str]) -> list[str]:
-    """What somebody in this role at the partner sees by it, in plain sentences; none for other
-    roles.
+    """What somebody in this role at the partner sees under it, in sentences; none for other roles.
+
+    Args:
+        programs: names of the agreement's programs.
     """
     if role not in PARTNER_ROLES:
         return []
     if agreement.legal_basis not in PER_STUDENT_BASES:
         return [
-            "It opens no single student's record, neither to you nor to a colleague: no list of"
-            " students, no alert and no suggestion. It allows figures about groups."
+            "It does not give you or your colleagues access to individual student records: no"
+            " student list, no alerts, and no suggestions. It allows figures about groups."
         ]
     seen = agreement.categories & ROLE_CATEGORIES[role]
     signed = seen if agreement.legal_basis is LegalBasis.CONSENT else seen & CONSENT_CATEGORIES
     if not seen:
         return [
-            "It opens no student's record to you. It may open some to colleagues in another role."
+            "It does not give you access to any student's record. It may give colleagues in another"
+            " role access to some."
         ]
-    said = [f"It is about students who take part in {' or '.join(programs)} today."]
+    sentences = [f"It covers students enrolled in {' or '.join(programs)} today."]
     if seen - signed:
-        said.append(f"You see their {words.categories(seen - signed)}.")
+        sentences.append(f"You see their {words.categories(seen - signed)}.")
     if signed:
-        said.append(
-            f"You see {words.categories(signed)} only of those whose family has signed for it."
+        sentences.append(
+            f"You see {words.categories(signed)} only for students whose family has signed a"
+            " consent."
         )
     if role is Role.CASEWORKER and agreement.supports:
-        named = [
-            words.support(agreement.supports[0]),
-            *(words.support(one).lower() for one in agreement.supports[1:]),
-        ]
-        said.append(f"Handrail may suggest, where it is likely to help: {', '.join(named)}.")
-    elif role is not Role.CASEWORKER:
-        said.append("You see no alerts and no suggestions.")
-    if Category.SERVICES_OTHER in seen:
-        housing = (
-            "those whose family has signed for housing" if Category.HOUSING in seen else "nobody"
+        sentences.append(
+            "Handrail may suggest, where it is likely to help:"
+            f" {_listed_supports(agreement.supports)}."
         )
-        said.append(f"You see other partners' programs that help with housing of {housing}.")
-    return [*said, "A student whose family has asked for it is kept out of your sight."]
+    elif role is not Role.CASEWORKER:
+        sentences.append("You see no alerts and no suggestions.")
+    if Category.SERVICES_OTHER in seen:
+        sentences.append(
+            "You see other partners' housing programs only for students whose family has signed a"
+            " consent for housing."
+            if Category.HOUSING in seen
+            else "You do not see other partners' housing programs for any student."
+        )
+    return [*sentences, "Students whose family opted out are hidden from you."]
 
 
-def _version(
+def _listed_supports(supports: Sequence[str]) -> str:
+    first, *others = (words.support(support) for support in supports)
+    return ", ".join([first, *(label.lower() for label in others)])
+
+
+def _find_version(
     visit: Visit, agreement_id: str, version: int | None
 ) -> tuple[StoredAgreement, list[StoredAgreement]]:
-    """The version asked for, or the newest, and all of them; none of it exists for another
-    organisation.
+    """The version asked for, or the newest, and all of them, the newest first.
+
+    Raises:
+        HTTPException: there is none, or it is another organization's: nobody can tell which.
     """
     versions = agreement_versions(visit.database, agreement_id)
-    if versions and (
-        visit.of_district or versions[0].agreement.organization_id == visit.viewer.organization_id
-    ):
-        for one in versions:
-            if version in (None, one.agreement.version):
-                return one, versions
+    own = versions and versions[0].agreement.organization_id == visit.viewer.organization_id
+    if own or visit.is_district_staff:
+        for stored in versions:
+            if version in (None, stored.agreement.version):
+                return stored, versions
     raise HTTPException(404)
 
 
-def _amendment(after: Agreement, versions: list[Agreement]) -> VersionDiff | None:
-    before = next((one for one in versions if one.version < after.version), None)
-    return (
-        VersionDiff(before, describe_changes(before, after), diff_lines(before.text, after.text))
-        if before
-        else None
-    )
+def _version_diff(after: Agreement, versions: Sequence[Agreement]) -> VersionDiff | None:
+    before = next((each for each in versions if each.version < after.version), None)
+    if before is None:
+        return None
+    changes = describe_changes(before, after)
+    return VersionDiff(before, changes, diff_lines(before.text, after.text))
 
 
-def _explained(visit: Visit, viewer: Viewer, student_id: str, on: date | None) -> Explanation:
+def _explanation(visit: Visit, viewer: Viewer, student_id: str, on: date | None) -> Explanation:
+    """As of now, or of noon on another day."""
     moment = visit.now if on is None or on == visit.today else datetime.combine(on, time(12))
     return explain_access(viewer, student_id, visit.database, visit.snapshot, moment)
-
-
-def _not_explained(visit: Visit, problem: str, asked: dict[str, object]) -> Response:
-    response = visit.page("explain.html", **asked, found=None, problem=problem, stamp="")
-    response.status_code = 422
-    return response

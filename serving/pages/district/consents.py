@@ -1,8 +1,7 @@
-"""Consents and opt-outs: what a student's family has signed, taken back and refused, for the
-district alone.
+"""Consents and opt-outs: what a student's family has signed, revoked and declined.
 
-Whatever is written down here counts at the next request. Nothing is deleted: what was revoked stays
-on the list.
+For the district alone. A change takes effect at the next request. Nothing is deleted: what was
+revoked stays on the list.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections import Counter
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import RedirectResponse, Response
 
 from records.canonical.schema import Category
@@ -27,55 +26,55 @@ from records.permissions.consents import (
     revoke_consent,
 )
 from records.permissions.opt_outs import add_opt_out, end_opt_out, opt_outs
+from serving.pages.forms import (
+    NO_SUCH_STUDENT,
+    CsrfForm,
+    LongText,
+    ShortText,
+    field_message,
+)
 from serving.site.dependencies import DistrictAdminVisit, StudentInScope
 from serving.site.visit import Visit
 
 router = APIRouter()
-NO_SUCH_STUDENT = "There is no student with this number or code in the records."
-ShortText = Annotated[str, Field(max_length=200)]
 Done = Literal["", "added", "revoked", "kept-out", "ended"]
 DONE_MESSAGES: dict[str, str] = {
-    "added": "The consent is written down. It counts from the next request on.",
-    "revoked": "The revocation is written down.",
-    "kept-out": "The opt-out is written down.",
-    "ended": "The end of the opt-out is written down.",
+    "added": "Consent saved. It takes effect immediately.",
+    "revoked": "Revocation saved.",
+    "kept-out": "Opt-out saved.",
+    "ended": "End of the opt-out saved.",
 }
+IN_EFFECT = "In effect"
 FIELD_LABELS: dict[str, str] = {
     "organization_id": "Partner",
-    "categories": "What it opens",
+    "categories": "Categories shared",
     "purpose": "What the family agreed to",
     "signer": "Signed by",
     "signed_on": "Signed on",
-    "expires_on": "Counts until",
-    "revoked_by": "Who took it back",
-    "revoked_on": "From which day",
-    "since": "From which day",
-    "ended": "From which day",
+    "expires_on": "Valid through",
+    "revoked_by": "Revoked by",
+    "revoked_on": "Revoked as of",
+    "since": "Opted out as of",
+    "ended": "Opt-out ends on",
 }
 
 
-class ConsentForm(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    csrf: str
+class ConsentForm(CsrfForm):
     organization_id: ShortText = ""
-    categories: list[Category] = []
-    purpose: Annotated[str, Field(max_length=2000)] = ""
+    categories: list[Category] = Field(default_factory=list)
+    purpose: LongText = ""
     signer: ShortText = ""
     signed_on: ShortText = ""
     expires_on: ShortText = ""
 
 
-class RevocationForm(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    csrf: str
+class RevocationForm(CsrfForm):
     number: int
     revoked_by: ShortText = ""
     revoked_on: ShortText = ""
 
 
-class OptOutForm(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    csrf: str
+class OptOutForm(CsrfForm):
     day: ShortText = ""
 
 
@@ -83,23 +82,22 @@ class OptOutForm(BaseModel):
 def consents_page(
     visit: DistrictAdminVisit, student: Annotated[str, Query(max_length=40)] = ""
 ) -> Response:
-    """The way to one student's list, and how many count today: no student is named."""
+    """The way to one student's consents, and how many are in effect: no student is named."""
     code = student.strip()
+    if not code:
+        return _overview(visit, code)
     try:
-        if code:
-            return RedirectResponse(
-                f"/consents/{visit.scope.handle(visit.student_named(code))}", 303
-            )
+        student_id = visit.find_student(code)
     except NotInScope:
-        return _front(visit, code, NO_SUCH_STUDENT)
-    return _front(visit, code)
+        return _overview(visit, code, NO_SUCH_STUDENT)
+    return RedirectResponse(f"/consents/{visit.scope.handle(student_id)}", 303)
 
 
 @router.get("/consents/{handle}")
 def student_page(
     handle: str, visit: DistrictAdminVisit, student: StudentInScope, done: Done = ""
 ) -> Response:
-    return _of_student(visit, handle, student, said=DONE_MESSAGES.get(done, ""))
+    return _student_page(visit, handle, student, message=DONE_MESSAGES.get(done, ""))
 
 
 @router.post("/consents/{handle}")
@@ -117,7 +115,9 @@ def add(
         )
         add_consent(visit.database, visit.scope, signed, visit.now)
     except ConsentError as error:
-        return _of_student(visit, handle, student, problem=_in_words(error), form=form)
+        return _student_page(
+            visit, handle, student, problem=field_message(FIELD_LABELS, error), form=form
+        )
     return RedirectResponse(f"/consents/{handle}?done=added", 303)
 
 
@@ -130,7 +130,8 @@ def revoke(
 ) -> Response:
     visit.check_csrf(form.csrf)
     try:
-        if form.number not in {one.number for one in consents(visit.database, student)}:
+        own = {consent.number for consent in consents(visit.database, student)}
+        if form.number not in own:
             raise ConsentError("This student has no such consent.")
         revoke_consent(
             visit.database,
@@ -141,7 +142,7 @@ def revoke(
             now=visit.now,
         )
     except ConsentError as error:
-        return _of_student(visit, handle, student, problem=_in_words(error))
+        return _student_page(visit, handle, student, problem=field_message(FIELD_LABELS, error))
     return RedirectResponse(f"/consents/{handle}?done=revoked", 303)
 
 
@@ -156,7 +157,7 @@ def start_opt_out(
     try:
         add_opt_out(visit.database, visit.scope, student, parse_date("since", form.day), visit.now)
     except ConsentError as error:
-        return _of_student(visit, handle, student, problem=_in_words(error))
+        return _student_page(visit, handle, student, problem=field_message(FIELD_LABELS, error))
     return RedirectResponse(f"/consents/{handle}?done=kept-out", 303)
 
 
@@ -171,65 +172,72 @@ def stop_opt_out(
     try:
         end_opt_out(visit.database, visit.viewer, student, parse_date("ended", form.day), visit.now)
     except ConsentError as error:
-        return _of_student(visit, handle, student, problem=_in_words(error))
+        return _student_page(visit, handle, student, problem=field_message(FIELD_LABELS, error))
     return RedirectResponse(f"/consents/{handle}?done=ended", 303)
 
 
-def _front(visit: Visit, student: str, problem: str = "") -> Response:
-    counted = Counter(
-        one.signed.organization_id for one in consents(visit.database) if one.counts(visit.today)
+def _overview(visit: Visit, student: str, problem: str = "") -> Response:
+    in_effect = Counter(
+        consent.signed.organization_id
+        for consent in consents(visit.database)
+        if consent.counts(visit.today)
     )
-    partners = [
-        (one.name, counted[key]) for key, one in visit.organizations.items() if key in counted
-    ]
-    kept_out = len({one.student_id for one in opt_outs(visit.database) if one.counts(visit.today)})
-    response = visit.page(
-        "consents.html", student=student, problem=problem, partners=partners, kept_out=kept_out
+    opted_out = {
+        opt_out.student_id for opt_out in opt_outs(visit.database) if opt_out.counts(visit.today)
+    }
+    return visit.page(
+        "consents.html",
+        status=422 if problem else 200,
+        student_code=student,
+        problem=problem,
+        partners=[
+            (organization.name, in_effect[key])
+            for key, organization in visit.organizations.items()
+            if key in in_effect
+        ],
+        opted_out_count=len(opted_out),
     )
-    response.status_code = 422 if problem else 200
-    return response
 
 
-def _of_student(
+def _student_page(
     visit: Visit,
     handle: str,
     student: str,
     *,
-    said: str = "",
+    message: str = "",
     problem: str = "",
     form: ConsentForm | None = None,
 ) -> Response:
     visit.disclosures.record([student], [Category.DIRECTORY])
-    kept_out = opt_outs(visit.database, student)
-    partners = {key: one.name for key, one in visit.organizations.items() if key != DISTRICT}
-    response = visit.page(
+    family_opt_outs = opt_outs(visit.database, student)
+    return visit.page(
         "student_consents.html",
+        status=422 if problem else 200,
         handle=handle,
-        listed=visit.lists.roster[student],
-        said=said,
+        student=visit.lists.roster[student],
+        message=message,
         problem=problem,
-        found=[(one, _state(visit, one)) for one in consents(visit.database, student)],
-        kept_out=kept_out,
-        lasting=next(
-            (one for one in kept_out if one.ended is None or one.ended > visit.today), None
+        consents=[
+            (consent, _status(visit, consent)) for consent in consents(visit.database, student)
+        ],
+        opt_outs=family_opt_outs,
+        has_lasting_opt_out=any(
+            opt_out.ended is None or opt_out.ended > visit.today for opt_out in family_opt_outs
         ),
-        partners=partners,
+        partners={
+            key: organization.name
+            for key, organization in visit.organizations.items()
+            if key != DISTRICT
+        },
         form=form or ConsentForm(csrf=visit.csrf),
         staff=staff_names(visit.database),
-        stamp=visit.disclosures.stamp([student]),
+        terms=visit.disclosures.terms([student]),
     )
-    response.status_code = 422 if problem else 200
-    return response
 
 
-def _state(visit: Visit, consent: Consent) -> str:
+def _status(visit: Visit, consent: Consent) -> str:
     if consent.revoked_on is not None:
         return "Revoked"
     if consent.counts(visit.today):
-        return "Counts"
-    return "Ended" if consent.signed.expires_on < visit.today else "Not yet"
-
-
-def _in_words(error: ConsentError) -> str:
-    label = FIELD_LABELS.get(error.field)
-    return f"{label}: this {error.reason}." if label else error.reason
+        return IN_EFFECT
+    return "Ended" if consent.signed.expires_on < visit.today else "Not yet in effect"

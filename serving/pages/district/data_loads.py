@@ -1,17 +1,16 @@
-"""How good the records are: when each source came, what became of every row, what looks odd, and
-what was set aside.
+"""How good the records are: when each source was loaded, what happened to each row, what is odd.
 
-Counts and file names, never a student; but for the file of rows that were set aside, which the
-district alone can have.
+Counts and file names, never a student, except in the file of quarantined rows, which the district's
+administrators alone can download.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.responses import Response
@@ -21,8 +20,7 @@ from records.canonical.schema import Category
 from records.connectors.corrections import quarantine_to_csv, students_named_in
 from records.loading.load_history import STALE_AFTER, Load, last_loads
 from records.loading.quality import AttendanceGap, QualityFinding, attendance_gaps, quality_findings
-from records.people.viewer import Role
-from serving.site.dependencies import DistrictAdminVisit, require_role
+from serving.site.dependencies import DataVisit, DistrictAdminVisit
 from serving.site.visit import Visit
 
 router = APIRouter()
@@ -30,28 +28,31 @@ router = APIRouter()
 
 @dataclass(frozen=True)
 class Feed:
-    """A source, when it last came, and what was made of its files. `last` is None where no load was
-    written down.
+    """A source of records, when it was last loaded, and what happened to its files.
 
-    `partner` is the name of the one partner whose files they are, empty where there is no single
-    one.
+    Attributes:
+        partner: the name of the one partner whose files they are; empty where there is no one.
+        last: None where no load is on record.
+        is_stale: whether the last load is too long ago.
+        report: the source's part of the snapshot's manifest.
     """
 
     name: str
     partner: str
     last: Load | None
-    old: bool
+    is_stale: bool
     report: dict[str, Any]
 
     @property
     def totals(self) -> dict[str, int]:
+        """Rows of all its files, by what happened to them."""
         names = ("read", "kept", "quarantined", "duplicates", "ignored")
         return {name: sum(file[name] for file in self.report["files"]) for name in names}
 
 
 @dataclass(frozen=True)
 class QuarantineCount:
-    """Rows of one file that were set aside for one reason."""
+    """Rows of one file that were quarantined for one reason."""
 
     file: str
     reason: str
@@ -59,83 +60,83 @@ class QuarantineCount:
 
 
 @router.get("/data")
-def data_page(
-    visit: Annotated[Visit, require_role(Role.DISTRICT_ADMIN, Role.DATA_SCIENTIST)],
-) -> Response:
+def data_page(visit: DataVisit) -> Response:
     manifest = visit.snapshot.manifest
-    last = last_loads(visit.site.config.home)
-    feeds = [feed(visit, source, last) for source in manifest["sources"]]
-    odd, quiet = quality_lines(visit)
-    officer, rows = visit.viewer.role is Role.DISTRICT_ADMIN, visit.snapshot.set_aside()
-    fits = (
-        officer
-        and len(students_named_in(rows, visit.scope.students)) <= visit.site.config.limits.at_once
-    )
+    loads = last_loads(visit.site.config.home)
+    findings, gaps = quality(visit)
+    quarantined = visit.snapshot.set_aside()
     return visit.page(
         "data.html",
-        feeds=feeds,
+        feeds=[feed(visit, source, loads) for source in manifest["sources"]],
         rows=manifest["rows"],
         snapshot=visit.snapshot.id,
-        odd=odd,
-        quiet=quiet,
-        aside=quarantine_counts(rows),
-        officer=officer,
-        fits=fits,
+        findings=findings,
+        attendance_gaps=gaps,
+        quarantined=quarantine_counts(quarantined),
+        can_download=visit.is_district_admin and _within_limits(visit, quarantined),
     )
 
 
 @router.get("/data/quarantine.csv")
 def quarantine_file(visit: DistrictAdminVisit) -> Response:
-    """The rows that were set aside, to be put right. Whoever they name is written down as seen."""
+    """The quarantined rows, to be corrected. The students they name are logged as disclosed."""
     rows = visit.snapshot.set_aside()
-    seen = students_named_in(rows, visit.scope.students)
-    visit.disclosures.record(seen, list(Category))
-    named = f'attachment; filename="quarantine-{visit.snapshot.id}.csv"'
+    students = students_named_in(rows, visit.scope.students)
+    visit.disclosures.record(students, list(Category))
+    disposition = f'attachment; filename="quarantine-{visit.snapshot.id}.csv"'
     return Response(
-        quarantine_to_csv(rows, visit.disclosures.stamp(seen)),
+        quarantine_to_csv(rows, visit.disclosures.terms(students)),
         media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": named},
+        headers={"Content-Disposition": disposition},
     )
 
 
 def feed(
     visit: Visit, report: dict[str, Any], loads: Mapping[tuple[str, str | None], Load]
 ) -> Feed:
-    organization = report.get("organization_id")
+    """One source of the manifest, with its last load."""
+    source, organization = report["source"], report.get("organization_id")
     partner = visit.organizations.get(organization or "")
-    last = loads.get((report["source"], organization))
-    old = last is not None and visit.now - last.at > STALE_AFTER
+    last = loads.get((source, organization))
     return Feed(
-        report["source"], partner.name if partner else organization or "", last, old, report
+        name=source,
+        partner=partner.name if partner else organization or "",
+        last=last,
+        is_stale=last is not None and visit.now - last.at > STALE_AFTER,
+        report=report,
     )
 
 
-def quality_lines(visit: Visit) -> tuple[list[QualityFinding], list[AttendanceGap]]:
-    """What looks odd in this snapshot, worked out once a day."""
-    key = ("quality", visit.snapshot.id, str(visit.today))
-    found: tuple[list[QualityFinding], list[AttendanceGap]] = visit.site.kept.get(
-        key,
+def quality(visit: Visit) -> tuple[list[QualityFinding], list[AttendanceGap]]:
+    """What looks odd in this snapshot, computed once a day."""
+    result: tuple[list[QualityFinding], list[AttendanceGap]] = visit.site.result_cache.get(
+        ("quality", visit.snapshot.id, str(visit.today)),
         lambda: (
             quality_findings(visit.snapshot, visit.today),
             attendance_gaps(visit.snapshot, visit.today),
         ),
     )
-    return found
+    return result
 
 
 def quarantine_counts(rows: Iterable[BadRow]) -> list[QuarantineCount]:
-    """How many rows were set aside, by file and reason, the most first. Values in a reason are left
-    out.
+    """How many rows were quarantined, by file and reason, the most first. What a reason quotes from
+    a row is left out.
     """
-    found = Counter((row.file, _general(row.reason)) for row in rows)
+    counts = Counter((row.file, _without_quotes(row.reason)) for row in rows)
     return [
-        QuarantineCount(file, reason, rows)
-        for (file, reason), rows in sorted(found.items(), key=lambda one: -one[1])
+        QuarantineCount(file, reason, number) for (file, reason), number in counts.most_common()
     ]
 
 
-def _general(reason: str) -> str:
+def _within_limits(visit: Visit, rows: Sequence[BadRow]) -> bool:
+    """Whether the rows name no more students than one person may be shown at once."""
+    students = students_named_in(rows, visit.scope.students)
+    return len(students) <= visit.site.config.limits.at_once
+
+
+def _without_quotes(reason: str) -> str:
     """A reason without what it quotes from a row, so that equal faults are counted together and
-    name nobody.
+    nobody is named.
     """
     return re.sub(r"'[^']*'|\"[^\"]*\"|\d{4}-\d{2}-\d{2}", "…", reason)

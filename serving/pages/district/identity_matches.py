@@ -1,18 +1,18 @@
-"""Who is who: participants of partners whom the comparison could not surely link, for a person at
-the district to say.
+"""Who is who: which student of the district is a partner's participant, for staff to decide.
 
-The district's administrators alone see it: the students to choose from are in no partner's scope.
+The district's administrators alone see it: the candidate students are in no partner's scope.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import pandas as pd
 from fastapi import APIRouter, Form, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import RedirectResponse, Response
 
 from records.canonical.schema import Category
@@ -31,13 +31,17 @@ from records.identity.participants import (
     unmatched,
 )
 from records.people.accounts import staff_names
+from serving.pages.forms import Code, CsrfForm
+from serving.pages.pager import Pager
 from serving.site.dependencies import DistrictAdminVisit
 from serving.site.visit import Visit
 from serving.wording import words
 
 router = APIRouter()
-PAGE = 20
+PARTICIPANTS_ON_A_PAGE = 20
 NO_MATCH = "none"
+"""The form's value for a participant who is no student of the district."""
+
 MatchList = Literal["waiting", "unfound", "decided", "linked"]
 _READ = {
     "waiting": review_queue,
@@ -49,68 +53,69 @@ _READ = {
 
 @dataclass(frozen=True)
 class CandidateItem:
-    """A student of the district beside a participant: `alike` says of each fact how alike it is."""
+    """A student of the district beside a participant.
+
+    Attributes:
+        similarity: how similar each fact is, in words, by fact.
+        is_earlier_answer: whether staff had matched this student before.
+    """
 
     handle: str
     name: str
     birth_date: str
     grade: str
     school: str
-    alike: dict[str, str]
-    said_before: bool
+    similarity: dict[str, str]
+    is_earlier_answer: bool
 
 
 @dataclass(frozen=True)
 class ParticipantItem:
-    """One participant as the partner gave them, and the students to choose from or the one who was
-    chosen.
+    """One participant as the partner reported them.
+
+    Attributes:
+        link: what is decided of them so far.
+        candidates: the students to choose from, or the one who was chosen.
+        decided_by: who decided; empty for nobody or an automatic match.
     """
 
-    standing: ParticipantLink
+    link: ParticipantLink
     partner: str
     name: str
     birth_date: str
     grade: str
     school: str
-    choices: tuple[CandidateItem, ...]
-    person: str
+    candidates: tuple[CandidateItem, ...]
+    decided_by: str
 
     @property
     def chosen(self) -> CandidateItem | None:
-        return self.choices[0] if self.choices else None
+        """The student who was chosen, of a decided participant."""
+        return self.candidates[0] if self.candidates else None
 
     @property
-    def forgotten(self) -> bool:
-        """Whether the participant is no student, and has been for so long that the name was
-        deleted.
-        """
-        return not self.standing.waits and not self.standing.participant.first_name
+    def name_deleted(self) -> bool:
+        """Whether the participant was found to be no student so long ago that the name is gone."""
+        return not self.link.waits and not self.link.participant.first_name
 
 
-class ChoiceForm(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    csrf: str
+class ParticipantForm(CsrfForm):
     organization: str = Field(max_length=80)
     participant: str = Field(max_length=80)
-    choice: str = Field(max_length=40)
-    looked_up: str = Field("", max_length=40)
+
+
+class ChoiceForm(ParticipantForm):
+    choice: Code
+    looked_up: Code = ""
     show: MatchList = "waiting"
 
 
-class LookUpForm(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    csrf: str
-    organization: str = Field(max_length=80)
-    participant: str = Field(max_length=80)
+class LookUpForm(ParticipantForm):
     number: str = Field(max_length=80)
     show: Literal["waiting", "unfound"]
 
 
-class UndoForm(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    csrf: str
-    organization: str = Field(max_length=80)
-    participant: str = Field(max_length=80)
+class UndoForm(ParticipantForm):
     show: MatchList
 
 
@@ -120,7 +125,7 @@ def matches_page(
     show: MatchList = "waiting",
     page: Annotated[int, Query(ge=1, le=10_000)] = 1,
 ) -> Response:
-    return _show(visit, show, page)
+    return _list_page(visit, show, _READ[show](visit.database), page)
 
 
 @router.post("/matches")
@@ -139,7 +144,7 @@ def save_answer(visit: DistrictAdminVisit, form: Annotated[ChoiceForm, Form()]) 
             looked_up,
         )
     except IdentityError as error:
-        return _show(visit, form.show, 1, str(error), 409)
+        return _conflict(visit, form.show, str(error))
     return RedirectResponse(
         "/matches" if form.show == "waiting" else f"/matches?show={form.show}", 303
     )
@@ -147,44 +152,29 @@ def save_answer(visit: DistrictAdminVisit, form: Annotated[ChoiceForm, Form()]) 
 
 @router.post("/matches/look-up")
 def look_up(visit: DistrictAdminVisit, form: Annotated[LookUpForm, Form()]) -> Response:
-    """One participant beside the student of the district who has this number. Nothing is decided by
-    looking.
-    """
+    """One participant beside the student of the district with this ID. This decides nothing."""
     visit.check_csrf(form.csrf)
-    number = form.number.strip()
-    asked = (form.organization, form.participant)
-    found = [
-        one
-        for one in _READ[form.show](visit.database)
-        if (one.participant.organization_id, one.participant.participant_id) == asked
-    ]
-    if not found:
-        return _show(
-            visit,
-            form.show,
-            1,
-            "This participant is no longer on this list. Nothing was changed.",
-            409,
-        )
-    if number not in visit.scope.students:
-        return _show(
-            visit,
-            form.show,
-            1,
-            "No student of the district has this number. Nothing was changed.",
-            409,
-        )
-    offered = (
-        Candidate(number, 0.0),
-        *(one for one in found[0].candidates if one.student_id != number),
+    student = form.number.strip()
+    requested = (form.organization, form.participant)
+    link = next(
+        (
+            link
+            for link in _READ[form.show](visit.database)
+            if (link.participant.organization_id, link.participant.participant_id) == requested
+        ),
+        None,
     )
-    return _show(
-        visit,
-        form.show,
-        1,
-        found=[replace(found[0], candidates=offered)],
-        looked_up=visit.scope.handle(number),
-    )
+    if link is None:
+        return _conflict(
+            visit, form.show, "This participant is no longer on this list. Nothing was changed."
+        )
+    if student not in visit.scope.students:
+        return _conflict(
+            visit, form.show, "No student in the district has this ID. Nothing was changed."
+        )
+    others = (candidate for candidate in link.candidates if candidate.student_id != student)
+    with_student = replace(link, candidates=(Candidate(student, 0.0), *others))
+    return _list_page(visit, form.show, [with_student], looked_up=visit.scope.handle(student))
 
 
 @router.post("/matches/undo")
@@ -195,113 +185,131 @@ def undo_answer(visit: DistrictAdminVisit, form: Annotated[UndoForm, Form()]) ->
             visit.database, form.organization, form.participant, visit.viewer.user_id, visit.now
         )
     except IdentityError as error:
-        return _show(visit, form.show, 1, str(error), 409)
+        return _conflict(visit, form.show, str(error))
     return RedirectResponse(f"/matches?show={form.show}", 303)
 
 
-def participant_items(visit: Visit, standings: Sequence[ParticipantLink]) -> list[ParticipantItem]:
-    """These participants in words. The students on them are a look, which is written down first."""
+def participant_items(visit: Visit, links: Sequence[ParticipantLink]) -> list[ParticipantItem]:
+    """These participants in words. The disclosure of the students beside them is logged first."""
     pairs = [
-        (one, student)
-        for one in standings
-        for student in _students(one)
+        (link, student)
+        for link in links
+        for student in _students_beside(link)
         if student in visit.scope.students
     ]
-    named = sorted({student for _, student in pairs})
-    visit.disclosures.record(named, [Category.DIRECTORY])
-    students = linkage_roster(visit.records(named))
-    facts = {row[0]: _facts(*row[1:]) for row in students.itertuples(index=False)}
-    alike = describe_similarity([(one.participant, student) for one, student in pairs], students)
-    choices: dict[ParticipantLink, list[CandidateItem]] = {one: [] for one in standings}
-    for (one, student), how in zip(pairs, alike, strict=True):
-        said_before = one.waits and student == one.student_id
-        choices[one].append(
-            CandidateItem(visit.scope.handle(student), *facts[student], how, said_before)
+    students = sorted({student for _, student in pairs})
+    visit.disclosures.record(students, [Category.DIRECTORY])
+    roster = linkage_roster(visit.records(students))
+    facts = {student: _facts(*values) for student, *values in roster.itertuples(index=False)}
+    similarities = describe_similarity(
+        [(link.participant, student) for link, student in pairs], roster
+    )
+    candidates: dict[ParticipantLink, list[CandidateItem]] = {link: [] for link in links}
+    for (link, student), similarity in zip(pairs, similarities, strict=True):
+        name, birth_date, grade, school = facts[student]
+        candidates[link].append(
+            CandidateItem(
+                handle=visit.scope.handle(student),
+                name=name,
+                birth_date=birth_date,
+                grade=grade,
+                school=school,
+                similarity=similarity,
+                is_earlier_answer=link.waits and student == link.student_id,
+            )
         )
     staff = staff_names(visit.database)
-    return [_line(visit, staff, one, choices[one]) for one in standings]
+    return [_participant_item(visit, staff, link, candidates[link]) for link in links]
 
 
-def _show(
+def _list_page(
     visit: Visit,
     show: MatchList,
-    page: int,
+    links: Sequence[ParticipantLink],
+    page: int = 1,
+    *,
     problem: str = "",
     status: int = 200,
-    found: Sequence[ParticipantLink] | None = None,
     looked_up: str = "",
 ) -> Response:
-    found = _READ[show](visit.database) if found is None else found
-    shown = found[(page - 1) * PAGE : page * PAGE]
-    lines = participant_items(visit, shown)
-    students = {student for one in shown for student in _students(one)} & visit.scope.students
-    waiting = len(review_queue(visit.database))
-    response = visit.page(
+    pager = Pager(page, len(links), PARTICIPANTS_ON_A_PAGE)
+    shown = pager.slice(links)
+    items = participant_items(visit, shown)
+    students = {student for link in shown for student in _students_beside(link)}
+    students &= visit.scope.students
+    return visit.page(
         "matches.html",
+        status=status,
         show=show,
-        lines=lines,
-        found=len(found),
-        waiting=waiting,
+        items=items,
+        waiting=len(review_queue(visit.database)),
         problem=problem,
         looked_up=looked_up,
-        rivals=_rivals(found) if show == "waiting" else {},
-        page=page,
-        pages=max(1, -(-len(found) // PAGE)),
-        first=(page - 1) * PAGE + 1,
-        stamp=visit.disclosures.stamp(students) if students else "",
+        possible_duplicates=_possible_duplicates(links) if show == "waiting" else {},
+        pager=pager,
+        terms=visit.disclosures.terms(students) if students else "",
     )
-    response.status_code = status
-    return response
 
 
-def _rivals(waiting: Sequence[ParticipantLink]) -> dict[Participant, list[str]]:
-    """Of each participant, the partner's other participants who wait and may be the same
-    student.
-    """
-    offered: dict[tuple[str, str], list[Participant]] = {}
-    for one in waiting:
-        for student in one.offered:
-            offered.setdefault((one.participant.organization_id, student), []).append(
-                one.participant
-            )
-    found: dict[Participant, list[str]] = {}
-    for alike in offered.values():
-        for given in alike:
-            found.setdefault(given, []).extend(
-                other.participant_id for other in alike if other != given
-            )
-    return {given: list(dict.fromkeys(others)) for given, others in found.items() if others}
+def _conflict(visit: Visit, show: MatchList, problem: str) -> Response:
+    """The list as it is now, and why the answer does not fit it."""
+    links = _READ[show](visit.database)
+    return _list_page(visit, show, links, problem=problem, status=409)
 
 
-def _students(one: ParticipantLink) -> tuple[str, ...]:
-    """Whom the page names beside a participant: all who are offered while they wait, then the one
-    who was chosen.
-    """
-    if one.waits:
-        return one.offered
-    return (one.student_id,) if one.student_id is not None else ()
+def _possible_duplicates(links: Sequence[ParticipantLink]) -> dict[Participant, list[str]]:
+    """For each participant, the partner's other participants who may be the same student."""
+    by_candidate: dict[tuple[str, str], list[Participant]] = defaultdict(list)
+    for link in links:
+        for student in link.offered:
+            by_candidate[link.participant.organization_id, student].append(link.participant)
+    duplicates: dict[Participant, dict[str, None]] = defaultdict(dict)
+    for participants in by_candidate.values():
+        for participant in participants:
+            for other in participants:
+                if other != participant:
+                    duplicates[participant][other.participant_id] = None
+    return {participant: list(others) for participant, others in duplicates.items()}
 
 
-def _line(
-    visit: Visit, staff: Mapping[str, str], one: ParticipantLink, choices: Sequence[CandidateItem]
+def _students_beside(link: ParticipantLink) -> tuple[str, ...]:
+    """Whom the page names beside a participant: all candidates of one who waits, or the chosen."""
+    if link.waits:
+        return link.offered
+    return (link.student_id,) if link.student_id is not None else ()
+
+
+def _participant_item(
+    visit: Visit,
+    staff: Mapping[str, str],
+    link: ParticipantLink,
+    candidates: Sequence[CandidateItem],
 ) -> ParticipantItem:
-    given = one.participant
-    facts = _facts(
-        given.first_name, given.last_name, given.birth_date, given.grade_level, given.school
+    participant = link.participant
+    name, birth_date, grade, school = _facts(
+        participant.first_name,
+        participant.last_name,
+        participant.birth_date,
+        participant.grade_level,
+        participant.school,
     )
-    person = staff.get(one.decided_by, "Somebody who has left") if one.decided_by else ""
     return ParticipantItem(
-        one, visit.organizations[given.organization_id].name, *facts, tuple(choices), person
+        link=link,
+        partner=visit.organizations[participant.organization_id].name,
+        name=name,
+        birth_date=birth_date,
+        grade=grade,
+        school=school,
+        candidates=tuple(candidates),
+        decided_by=(
+            words.capital(words.staff_name(staff, link.decided_by)) if link.decided_by else ""
+        ),
     )
 
 
 def _facts(first: Any, last: Any, born: Any, grade: Any, school: Any) -> tuple[str, str, str, str]:
-    """Name, birth date, grade and school in words, empty where they are not known."""
+    """Name, birth date, grade level and school in words, empty where they are not known."""
     first, last, school = ("" if pd.isna(value) else str(value) for value in (first, last, school))
     birth_date = "" if pd.isna(born) else words.day(born)
-    return (
-        f"{first} {last}".strip(),
-        birth_date,
-        words.grade(None if pd.isna(grade) else grade),
-        school,
-    )
+    grade = words.grade(None if pd.isna(grade) else grade)
+    return f"{first} {last}".strip(), birth_date, grade, school

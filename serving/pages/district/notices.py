@@ -1,23 +1,18 @@
-"""Notices: what the district's administrators must look at, until one of them has."""
+"""Notices: items for the district to review, open until an administrator marks them as seen."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 from fastapi import APIRouter, Form
-from pydantic import BaseModel, ConfigDict
 from starlette.responses import RedirectResponse, Response
 
 from records.people.accounts import staff_names
 from records.people.notices import mark_seen, notices
+from serving.pages.forms import CsrfForm
 from serving.site.dependencies import DistrictAdminVisit
 
 router = APIRouter()
-
-
-class SeenForm(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    csrf: str
 
 
 @router.get("/notices")
@@ -28,7 +23,9 @@ def notices_page(visit: DistrictAdminVisit) -> Response:
 
 
 @router.post("/notices/{number}/seen")
-def seen(number: int, visit: DistrictAdminVisit, form: Annotated[SeenForm, Form()]) -> Response:
+def mark_notice_seen(
+    number: int, visit: DistrictAdminVisit, form: Annotated[CsrfForm, Form()]
+) -> Response:
     visit.check_csrf(form.csrf)
     mark_seen(visit.database, visit.viewer, number, visit.now)
     return RedirectResponse("/notices", 303)

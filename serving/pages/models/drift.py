@@ -1,7 +1,6 @@
-"""Changes since training: do students look as they did when a model learned, and did its
-predictions come true?
+"""Changes since training: has the student population changed, and did the predictions hold?
 
-For the district's auditors. Shares of many and no single student, so no look is written down.
+For the district's auditors. It shows shares of many and no single student, so nothing is logged.
 """
 
 from __future__ import annotations
@@ -29,12 +28,13 @@ from training.registry.registry import ModelNotFound
 
 router = APIRouter()
 BOUNDS = (MODERATE_PSI, MAJOR_PSI)
+OUTCOME_CHANGED = "the definition of progress was changed"
 
 
 @dataclass(frozen=True)
 class DayChart:
-    """A decision day and the bars of its families; `ticks` are places of the bounds in percent of
-    the width.
+    """A decision day and a bar for each of its feature families. `ticks`: where the bounds are, in
+    percent of the width.
     """
 
     day: DayDrift
@@ -44,45 +44,44 @@ class DayChart:
 
 @router.get("/drift")
 def drift_page(visit: AuditorVisit) -> Response:
-    drift, damage = _newest(visit)
-    days = [] if drift is None else [_drawn(one) for one in reversed(drift.days)]
+    drift, damage = _newest_report(visit)
     return visit.page(
         "drift.html",
         drift=drift,
         damage=damage,
-        days=days,
-        said=drift_words,
-        changed=[] if drift is None else _changed(visit, drift),
-        point=visit.point_by(drift.outcome_sha256 if drift else None),
+        charts=[_day_chart(day) for day in reversed(drift.days)] if drift else [],
+        drift_words=drift_words,
+        outdated_reasons=_outdated_reasons(visit, drift) if drift else [],
+        progress_point=visit.progress_point_text_for(drift.outcome_sha256 if drift else None),
     )
 
 
-def _newest(visit: Visit) -> tuple[DriftReport | None, str]:
-    """What was worked out last, or why it cannot be shown."""
+def _newest_report(visit: Visit) -> tuple[DriftReport | None, str]:
+    """The newest drift report, or why it cannot be shown."""
     try:
         return newest_drift_report(visit.site.config.home), ""
     except DriftReportCorrupt as error:
         return None, str(error)
 
 
-def _changed(visit: Visit, drift: DriftReport) -> list[str]:
+def _outdated_reasons(visit: Visit, drift: DriftReport) -> list[str]:
     """Why the findings are out of date, in words; empty where they are not."""
-    home, found = visit.site.config.home, []
+    home, reasons = visit.site.config.home, []
     if drift.snapshot_id != visit.snapshot.id:
-        found.append("newer records were loaded")
+        reasons.append("newer records were loaded")
     try:
-        watched = monitored_version(home)
-        if (watched.version, watched.sha256) != (drift.version, drift.sha256):
-            found.append(f"version {watched.version} is the one to look at now")
+        monitored = monitored_version(home)
+        if (monitored.version, monitored.sha256) != (drift.version, drift.sha256):
+            reasons.append(f"version {monitored.version} is monitored now")
         if OutcomeDefinition.of(home).sha256 != drift.outcome_sha256:
-            found.append("what counts as progress was changed")
+            reasons.append(OUTCOME_CHANGED)
     except ModelNotFound:
-        found.append("the version is no longer registered")
+        reasons.append("the version is no longer registered")
     except OutcomeError:
-        found.append("what counts as progress was changed")
+        reasons.append(OUTCOME_CHANGED)
     if _smallest_cell(home) != drift.smallest_cell:
-        found.append("the smallest number that may be shown was changed")
-    return found
+        reasons.append("the smallest number that may be shown was changed")
+    return reasons
 
 
 def _smallest_cell(home: Path) -> int | None:
@@ -93,6 +92,6 @@ def _smallest_cell(home: Path) -> int | None:
         return None
 
 
-def _drawn(day: DayDrift) -> DayChart:
-    bars, ticks = capped_bars([one.worst.index for one in day.families], BOUNDS)
+def _day_chart(day: DayDrift) -> DayChart:
+    bars, ticks = capped_bars([family.worst.index for family in day.families], BOUNDS)
     return DayChart(day, bars, ticks)

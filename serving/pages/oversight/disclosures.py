@@ -1,6 +1,4 @@
-"""Who saw which record: the district's view of the log, and what a family is told about one
-student.
-"""
+"""Who saw what: the disclosure log for the district, and the family's report of one student."""
 
 from __future__ import annotations
 
@@ -22,13 +20,19 @@ from serving.exports.disclosure_report import (
     report_csv,
     report_pdf,
 )
-from serving.services.disclosures import _handle, _name, disclosure_lines
+from serving.pages.pager import Pager
+from serving.services.disclosures import (
+    disclosure_lines,
+    logged_student_handle,
+    logged_student_name,
+)
 from serving.site.dependencies import DistrictAdminVisit, StudentInLog
 from serving.site.visit import Visit
+from serving.wording import words
 
 router = APIRouter()
-PAGE_SIZE = 50
 EVERYBODY = "everybody"
+"""The form's value for all organizations, the district included."""
 
 
 @router.get("/disclosures")
@@ -41,93 +45,85 @@ def disclosures_page(
     check: bool = False,
 ) -> Response:
     student_id = find_logged_student(visit, student) if student else None
-    asked = {"user_id": person} if person else viewer_filter(organization)
-    found = count_disclosures(visit.database, **asked, student_id=student_id)
+    viewers = {"user_id": person} if person else viewer_filter(organization)
+    total = count_disclosures(visit.database, **viewers, student_id=student_id)
+    pager = Pager(page, total)
     rows = disclosures(
-        visit.database,
-        **asked,
-        student_id=student_id,
-        offset=(page - 1) * PAGE_SIZE,
-        limit=PAGE_SIZE,
+        visit.database, **viewers, student_id=student_id, offset=pager.offset, limit=pager.size
     )
-    looks = disclosure_lines(visit, rows)
-    checked = verify_disclosure_log(visit) if check else None
+    lines = disclosure_lines(visit, rows)
     return visit.page(
         "disclosures.html",
-        looks=looks,
-        found=found,
-        pages=max(1, -(-found // PAGE_SIZE)),
-        page=page,
-        student=student,
+        disclosures=lines,
+        pager=pager,
+        student_code=student,
         organization=organization,
-        checked=checked,
         person=person,
-        name=staff_names(visit.database).get(person, "Somebody who has left") if person else "",
-        handle=_handle(visit, student_id) if student_id else "",
-        stamp=visit.disclosures.stamp(()) if looks else "",
+        person_name=words.staff_name(staff_names(visit.database), person) if person else "",
+        handle=logged_student_handle(visit, student_id) if student_id else "",
+        verification=verify_disclosure_log(visit) if check else None,
+        terms=visit.disclosures.terms(()) if lines else "",
     )
+
+
+@router.get("/students/{handle}/disclosures")
+def report_page(handle: str, visit: DistrictAdminVisit, student: StudentInLog) -> Response:
+    return visit.page(
+        "report.html",
+        report=_report(visit, student, MAX_DISCLOSURES_LISTED),
+        student_name=logged_student_name(visit, student),
+        handle=handle,
+    )
+
+
+@router.get("/students/{handle}/disclosures.pdf")
+def report_as_pdf(visit: DistrictAdminVisit, student: StudentInLog) -> Response:
+    report = _report(visit, student, MAX_DISCLOSURES_LISTED)
+    return _attachment(report_pdf(report), "application/pdf", "who-has-seen.pdf")
+
+
+@router.get("/students/{handle}/disclosures.csv")
+def report_as_csv(visit: DistrictAdminVisit, student: StudentInLog) -> Response:
+    report = _report(visit, student, max_listed=None)
+    return _attachment(report_csv(report), "text/csv; charset=utf-8", "who-has-seen.csv")
 
 
 def verify_disclosure_log(visit: Visit) -> Verification:
-    """The whole log read, and compared with the heads that the home has kept."""
-    return verify_log(
-        visit.database, saved_checkpoints(visit.site.config.home), processes=os.cpu_count() or 1
-    )
+    """The whole log, read and compared with the checkpoints saved in the home folder."""
+    checkpoints = saved_checkpoints(visit.site.config.home)
+    return verify_log(visit.database, checkpoints, processes=os.cpu_count() or 1)
 
 
 def find_logged_student(visit: Visit, text: str) -> str:
-    """The student whom an officer names by the code of their page or by the district's number, also
-    if they have left.
+    """The ID of the student whom a district administrator names by the code of their page or by
+    their ID, also if they have left.
 
     Raises:
         NotInScope: neither the records nor the log know them.
     """
     try:
-        return visit.student_named(text)
+        return visit.find_student(text)
     except NotInScope:
-        return visit.student_named(text, visit.log_scope)
+        return visit.find_student(text, visit.disclosure_log_scope)
 
 
 def viewer_filter(organization: str) -> dict[str, str | None]:
-    """Whose looks are asked for: by default all partners', since the district's own would bury
-    them.
+    """Whose views are listed, as arguments of `disclosures`: by default all partners', since the
+    district's own would bury them.
     """
     if organization == EVERYBODY:
         return {}
     return {"organization_id": organization} if organization else {"but_not": DISTRICT}
 
 
-@router.get("/students/{handle}/disclosures")
-def report_page(handle: str, visit: DistrictAdminVisit, student: StudentInLog) -> Response:
-    report = _report(visit, student, MAX_DISCLOSURES_LISTED)
-    return visit.page("report.html", report=report, name=_name(visit, student), handle=handle)
-
-
-@router.get("/students/{handle}/disclosures.pdf")
-def report_as_pdf(visit: DistrictAdminVisit, student: StudentInLog) -> Response:
-    return _file(
-        report_pdf(_report(visit, student, MAX_DISCLOSURES_LISTED)),
-        "application/pdf",
-        "who-has-seen.pdf",
-    )
-
-
-@router.get("/students/{handle}/disclosures.csv")
-def report_as_csv(visit: DistrictAdminVisit, student: StudentInLog) -> Response:
-    return _file(
-        report_csv(_report(visit, student, None)), "text/csv; charset=utf-8", "who-has-seen.csv"
-    )
-
-
-def _report(visit: Visit, student: str, most: int | None) -> DisclosureReport:
-    """The report, on which the look that it is stands already."""
+def _report(visit: Visit, student: str, max_listed: int | None) -> DisclosureReport:
+    """The report, with the view that making it is."""
     visit.disclosures.record_log_view([student])
-    return read_report(
-        visit.database, student, _name(visit, student), visit.now, visit.disclosures.stamp(()), most
-    )
+    name = logged_student_name(visit, student)
+    terms = visit.disclosures.terms(())
+    return read_report(visit.database, student, name, visit.now, terms, max_listed)
 
 
-def _file(content: bytes, kind: str, name: str) -> Response:
-    return Response(
-        content, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'}
-    )
+def _attachment(content: bytes, media_type: str, name: str) -> Response:
+    disposition = f'attachment; filename="{name}"'
+    return Response(content, media_type=media_type, headers={"Content-Disposition": disposition})

@@ -1,23 +1,24 @@
-"""Emergencies: a caseworker opens more of one student's record for a few hours; the district reads
-of each.
+"""Emergencies: time-limited access of one person to more of one student's record.
 
-What is opened is on the student's own page alone. The district's page is the report that the law
-asks for: who saw which parts of whose record, on account of which threat (34 CFR 99.32(a)(5)).
+A caseworker opens it for themselves, the district for somebody at a partner. What is opened is on
+the student's own page alone. The district's page is the report that the law requires: who saw which
+parts of whose record, because of which threat (34 CFR 99.32(a)(5)).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import RedirectResponse, Response
 
 from records.canonical.schema import Category
 from records.disclosure_log.history import emergency_disclosure_count
 from records.people.accounts import staff_names
-from records.people.viewer import NotInScope, Role
+from records.people.viewer import NotInScope
 from records.permissions.emergencies import (
     MAX_HOURS,
     MIN_STATEMENT_LENGTH,
@@ -29,45 +30,41 @@ from records.permissions.emergencies import (
     end_emergency,
     open_emergency,
 )
+from serving.pages.forms import NO_SUCH_STUDENT, Code, CsrfForm, LongText
 from serving.site.dependencies import (
+    CaseworkerVisit,
     DistrictAdminVisit,
     StudentInFullScope,
     StudentInScope,
-    require_role,
 )
 from serving.site.visit import Visit
 from serving.students.roster import RosterEntry
+from serving.wording import words
 
 router = APIRouter()
-ForCaseworker = Annotated[Visit, require_role(Role.CASEWORKER)]
 MAX_LISTED = 100
-LongText = Annotated[str, Field(max_length=2000)]
-ShortText = Annotated[str, Field(max_length=40)]
 
 
-class EmergencyForm(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    csrf: str
-    categories: list[Category] = []
+class EmergencyForm(CsrfForm):
+    categories: list[Category] = Field(default_factory=list)
     threat: LongText = ""
     reason: LongText = ""
     hours: float = 1
 
 
 class DistrictEmergencyForm(EmergencyForm):
-    student: ShortText = ""
-    person: ShortText = ""
-
-
-class EndForm(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    csrf: str
+    student: Code = ""
+    person: Code = ""
 
 
 @dataclass(frozen=True)
 class EmergencyItem:
-    """One emergency as the district reads it. `student` is None where they are no longer in the
-    records.
+    """One emergency as the district reads it.
+
+    Attributes:
+        student, handle: None and empty where the student is no longer in the records.
+        person, organization: who was given access.
+        disclosure_count: how often they viewed what it opened.
     """
 
     emergency: Emergency
@@ -75,20 +72,20 @@ class EmergencyItem:
     handle: str
     person: str
     organization: str
-    opener: str
-    open_now: bool
-    looks: int
+    opened_by: str
+    is_open: bool
+    disclosure_count: int
 
 
 @router.get("/students/{handle}/emergency")
-def form_page(handle: str, visit: ForCaseworker, student: StudentInScope) -> Response:
+def form_page(handle: str, visit: CaseworkerVisit, student: StudentInScope) -> Response:
     return _form(visit, handle, student, EmergencyForm(csrf=visit.csrf))
 
 
 @router.post("/students/{handle}/emergency")
 def open_for_oneself(
     handle: str,
-    visit: ForCaseworker,
+    visit: CaseworkerVisit,
     student: StudentInScope,
     form: Annotated[EmergencyForm, Form()],
 ) -> Response:
@@ -96,7 +93,7 @@ def open_for_oneself(
     try:
         open_emergency(
             visit.database,
-            visit.whole_scope,
+            visit.full_scope,
             student,
             categories=form.categories,
             threat=form.threat,
@@ -111,15 +108,18 @@ def open_for_oneself(
 
 @router.post("/students/{handle}/emergency/end")
 def end_own(
-    handle: str, visit: ForCaseworker, student: StudentInFullScope, form: Annotated[EndForm, Form()]
+    handle: str,
+    visit: CaseworkerVisit,
+    student: StudentInFullScope,
+    form: Annotated[CsrfForm, Form()],
 ) -> Response:
-    """Ends all that this person opened of this student."""
+    """End every emergency that this person opened for this student."""
     visit.check_csrf(form.csrf)
-    for one in visit.emergencies:
-        if one.student_id == student and one.opened_by == visit.viewer.user_id:
-            end_emergency(visit.database, visit.viewer, one.number, visit.now)
-    still_theirs = student in visit.scope.students
-    return RedirectResponse(f"/students/{handle}" if still_theirs else "/caseload", 303)
+    for emergency in visit.emergencies:
+        if emergency.student_id == student and emergency.opened_by == visit.viewer.user_id:
+            end_emergency(visit.database, visit.viewer, emergency.number, visit.now)
+    still_visible = student in visit.scope.students
+    return RedirectResponse(f"/students/{handle}" if still_visible else "/caseload", 303)
 
 
 @router.get("/emergencies")
@@ -138,7 +138,7 @@ def open_for_somebody(
         open_emergency(
             visit.database,
             visit.scope,
-            visit.student_named(form.student),
+            visit.find_student(form.student),
             categories=form.categories,
             threat=form.threat,
             reason=form.reason,
@@ -147,14 +147,14 @@ def open_for_somebody(
             user_id=form.person,
         )
     except NotInScope:
-        return _report(visit, form, "There is no student with this number or code in the records.")
+        return _report(visit, form, NO_SUCH_STUDENT)
     except EmergencyError as error:
         return _report(visit, form, str(error))
     return RedirectResponse("/emergencies", 303)
 
 
 @router.post("/emergencies/{number}/end")
-def end(number: int, visit: DistrictAdminVisit, form: Annotated[EndForm, Form()]) -> Response:
+def end(number: int, visit: DistrictAdminVisit, form: Annotated[CsrfForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
     try:
         end_emergency(visit.database, visit.viewer, number, visit.now)
@@ -166,63 +166,58 @@ def end(number: int, visit: DistrictAdminVisit, form: Annotated[EndForm, Form()]
 def _form(
     visit: Visit, handle: str, student: str, form: EmergencyForm, problem: str = ""
 ) -> Response:
-    offered = [
-        category
-        for category in Category
-        if category in REQUESTABLE_CATEGORIES - visit.scope.categories(student)
-    ]
+    not_visible = REQUESTABLE_CATEGORIES - visit.scope.categories(student)
     visit.disclosures.record([student], [Category.DIRECTORY])
-    response = visit.page(
+    return visit.page(
         "emergency.html",
-        listed=visit.lists.roster[student],
+        status=422 if problem else 200,
+        student=visit.lists.roster[student],
         handle=handle,
         form=form,
         problem=problem,
-        offered=offered,
-        fewest=MIN_STATEMENT_LENGTH,
+        openable_categories=[category for category in Category if category in not_visible],
+        min_length=MIN_STATEMENT_LENGTH,
         hours=range(1, MAX_HOURS + 1),
-        stamp=visit.disclosures.stamp([student]),
+        terms=visit.disclosures.terms([student]),
     )
-    response.status_code = 422 if problem else 200
-    return response
 
 
 def _report(
     visit: Visit, form: DistrictEmergencyForm, problem: str = "", status: int = 422
 ) -> Response:
-    """The newest emergencies; the names on the page are looks, which are written down first."""
-    found = emergencies(visit.database, limit=MAX_LISTED)
-    named = list(
-        dict.fromkeys(one.student_id for one in found if one.student_id in visit.scope.students)
-    )
+    """The newest emergencies. The disclosure of the names on the page is logged first."""
+    newest = emergencies(visit.database, limit=MAX_LISTED)
+    students = dict.fromkeys(emergency.student_id for emergency in newest)
+    named = [student for student in students if student in visit.scope.students]
     visit.disclosures.record(named, [Category.DIRECTORY])
     staff = staff_names(visit.database)
-    response = visit.page(
+    return visit.page(
         "emergencies.html",
-        told=[_told(visit, one, staff) for one in found],
-        most=MAX_LISTED,
+        status=status if problem else 200,
+        emergencies=[_item(visit, emergency, staff) for emergency in newest],
+        max_listed=MAX_LISTED,
         form=form,
         problem=problem,
         people=eligible_partner_staff(visit.database, visit.today),
-        fewest=MIN_STATEMENT_LENGTH,
-        offered=[category for category in Category if category in REQUESTABLE_CATEGORIES],
+        openable_categories=[
+            category for category in Category if category in REQUESTABLE_CATEGORIES
+        ],
+        min_length=MIN_STATEMENT_LENGTH,
         hours=range(1, MAX_HOURS + 1),
-        stamp=visit.disclosures.stamp(named),
+        terms=visit.disclosures.terms(named),
     )
-    response.status_code = status if problem else 200
-    return response
 
 
-def _told(visit: Visit, one: Emergency, staff: dict[str, str]) -> EmergencyItem:
-    known = visit.lists.roster.get(one.student_id)
-    organization = visit.organizations.get(one.organization_id)
+def _item(visit: Visit, emergency: Emergency, staff: Mapping[str, str]) -> EmergencyItem:
+    student = visit.lists.roster.get(emergency.student_id)
+    organization = visit.organizations.get(emergency.organization_id)
     return EmergencyItem(
-        one,
-        known,
-        visit.scope.handle(one.student_id) if known else "",
-        staff.get(one.user_id, "Somebody who has left"),
-        organization.name if organization else one.organization_id,
-        staff.get(one.opened_by, "Somebody who has left"),
-        one.is_open(visit.now),
-        emergency_disclosure_count(visit.database, one),
+        emergency=emergency,
+        student=student,
+        handle=visit.scope.handle(emergency.student_id) if student else "",
+        person=words.capital(words.staff_name(staff, emergency.user_id)),
+        organization=organization.name if organization else emergency.organization_id,
+        opened_by=words.capital(words.staff_name(staff, emergency.opened_by)),
+        is_open=emergency.is_open(visit.now),
+        disclosure_count=emergency_disclosure_count(visit.database, emergency),
     )

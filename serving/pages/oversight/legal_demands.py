@@ -1,7 +1,7 @@
-"""Legal demands and legal holds: the district's register of papers that ask for a student's record.
+"""Legal demands and legal holds: the district's register of documents that ask for a record.
 
 Only a district administrator finds these pages. Each demand is refused until the law, one person
-and then another say otherwise; a release is one student's, and each taking is written down before a
+and then another say otherwise; a release is about one student, and each download is logged before a
 byte leaves.
 """
 
@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import date
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Form, HTTPException, Query
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import RedirectResponse, Response
 
 from records.canonical.schema import Category
@@ -46,6 +45,14 @@ from records.people.accounts import staff_names
 from records.people.viewer import NotInScope
 from records.permissions.legal_holds import Hold, LegalHoldError, holds, lift_hold, place_hold
 from serving.exports.legal_release import create_release
+from serving.pages.forms import (
+    NO_SUCH_STUDENT,
+    Code,
+    CsrfForm,
+    LongText,
+    OptionalDay,
+    ShortText,
+)
 from serving.site.dependencies import DistrictAdminVisit
 from serving.site.visit import Visit
 from serving.students.roster import RosterEntry
@@ -55,10 +62,6 @@ router = APIRouter()
 MAX_LISTED = 50
 """Demands, and holds: together no more students than the site shows at once."""
 
-NO_SUCH_STUDENT = "There is no student with this number or code in the records."
-Day = Annotated[date | None, BeforeValidator(lambda given: given or None)]
-Reason = Annotated[str, Field(max_length=2000)]
-Code = Annotated[str, Field(max_length=40)]
 RELEASE_DECISIONS: dict[str, Callable[..., Demand]] = {
     "propose": propose_release,
     "approve": approve_release,
@@ -66,24 +69,22 @@ RELEASE_DECISIONS: dict[str, Callable[..., Demand]] = {
 }
 
 
-class ReasonForm(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    csrf: str
-    reason: Reason = ""
+class ReasonForm(CsrfForm):
+    reason: LongText = ""
 
 
 class DemandForm(ReasonForm):
     student: Code = ""
     kind: Code = ""
-    issuer: Annotated[str, Field(max_length=200)] = ""
-    received_on: Day = None
+    issuer: ShortText = ""
+    received_on: OptionalDay = None
     of_court: bool = False
     signed_by_judge: bool = False
-    categories: list[Category] = []
+    categories: list[Category] = Field(default_factory=list)
 
 
 class NoticeForm(ReasonForm):
-    told_on: Day = None
+    told_on: OptionalDay = None
     exception: Code = ""
 
 
@@ -101,27 +102,29 @@ class LegalMatterItem:
     records.
     """
 
-    what: Demand | Hold
+    matter: Demand | Hold
     student: RosterEntry | None
     handle: str
 
 
 @dataclass(frozen=True)
 class AllowedActions:
-    """What may be done with a demand now, by whoever looks at it, and why nothing is released, if
-    so.
+    """What the viewer may do with a demand now.
+
+    Attributes:
+        no_release_reason: why nothing may be released; empty where something may.
     """
 
     notify: bool
     propose: bool
     approve: bool
     deny: bool
-    take: bool
-    why_not: str
+    download: bool
+    no_release_reason: str
 
 
 def demand_from_path(number: int, visit: DistrictAdminVisit) -> Demand:
-    """The demand of the path, before anything else of the request is looked at."""
+    """The demand that the path names, read before the rest of the request."""
     try:
         return demand(visit.database, number)
     except NoSuchDemand:
@@ -139,18 +142,18 @@ def demands_page(
 
 
 @router.get("/demands/new")
-def new_page(
+def new_demand_page(
     visit: DistrictAdminVisit, student: Annotated[str, Query(max_length=40)] = ""
 ) -> Response:
-    return _new(visit, DemandForm(csrf=visit.csrf, student=student))
+    return _form_page(visit, DemandForm(csrf=visit.csrf, student=student))
 
 
 @router.post("/demands")
-def record(visit: DistrictAdminVisit, form: Annotated[DemandForm, Form()]) -> Response:
+def record_new_demand(visit: DistrictAdminVisit, form: Annotated[DemandForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
     if form.received_on is None:
-        return _new(visit, form, "Please give the day on which it came.")
-    paper = LegalDocument(
+        return _form_page(visit, form, "Enter the date received.")
+    document = LegalDocument(
         form.kind,
         form.issuer,
         form.received_on,
@@ -159,80 +162,76 @@ def record(visit: DistrictAdminVisit, form: Annotated[DemandForm, Form()]) -> Re
         frozenset(form.categories),
     )
     try:
-        made = record_demand(
-            visit.database,
-            visit.scope,
-            visit.student_named(form.student),
-            paper,
-            form.reason,
-            visit.now,
+        student = visit.find_student(form.student)
+        recorded = record_demand(
+            visit.database, visit.scope, student, document, form.reason, visit.now
         )
     except NotInScope:
-        return _new(visit, form, NO_SUCH_STUDENT)
+        return _form_page(visit, form, NO_SUCH_STUDENT)
     except LegalDemandError as error:
-        return _new(visit, form, str(error))
-    return RedirectResponse(f"/demands/{made.number}", 303)
+        return _form_page(visit, form, str(error))
+    return RedirectResponse(f"/demands/{recorded.number}", 303)
 
 
 @router.get("/demands/{number}")
-def demand_page(visit: DistrictAdminVisit, found: DemandFromPath) -> Response:
-    return _show(visit, found)
+def demand_page(visit: DistrictAdminVisit, matter: DemandFromPath) -> Response:
+    return _demand_page(visit, matter)
 
 
 @router.post("/demands/{number}")
 def decide(
-    visit: DistrictAdminVisit, found: DemandFromPath, form: Annotated[DecisionForm, Form()]
+    visit: DistrictAdminVisit, matter: DemandFromPath, form: Annotated[DecisionForm, Form()]
 ) -> Response:
     visit.check_csrf(form.csrf)
     try:
         RELEASE_DECISIONS[form.decision](
-            visit.database, visit.viewer, found.number, form.reason, visit.now
+            visit.database, visit.viewer, matter.number, form.reason, visit.now
         )
     except LegalDemandError as error:
-        return _show(visit, found, str(error))
-    return RedirectResponse(f"/demands/{found.number}", 303)
+        return _demand_page(visit, matter, str(error))
+    return RedirectResponse(f"/demands/{matter.number}", 303)
 
 
 @router.post("/demands/{number}/notice")
 def record_family_notice(
-    visit: DistrictAdminVisit, found: DemandFromPath, form: Annotated[NoticeForm, Form()]
+    visit: DistrictAdminVisit, matter: DemandFromPath, form: Annotated[NoticeForm, Form()]
 ) -> Response:
     visit.check_csrf(form.csrf)
     try:
         record_notice(
             visit.database,
             visit.viewer,
-            found.number,
+            matter.number,
             form.told_on,
             form.exception,
             form.reason,
             visit.now,
         )
     except LegalDemandError as error:
-        return _show(visit, found, str(error))
-    return RedirectResponse(f"/demands/{found.number}", 303)
+        return _demand_page(visit, matter, str(error))
+    return RedirectResponse(f"/demands/{matter.number}", 303)
 
 
 @router.post("/demands/{number}/release")
 def download_release(
-    visit: DistrictAdminVisit, found: DemandFromPath, form: Annotated[ReasonForm, Form()]
+    visit: DistrictAdminVisit, matter: DemandFromPath, form: Annotated[ReasonForm, Form()]
 ) -> Response:
-    """The file itself is the answer: a page of its own for it could be opened a second time
-    unwritten.
+    """The file itself is the response: behind an address of its own it could be opened a second
+    time without being logged.
     """
     visit.check_csrf(form.csrf)
     terms = (
         f"Released by {visit.viewer.name}, {visit.organization.name}, on"
-        f" {words.date_time(visit.now)} to answer legal demand {found.number} of"
-        f" {found.paper.issuer} (34 CFR 99.31(a)(9)): for that matter alone. Do not pass it on"
+        f" {words.date_time(visit.now)} to answer legal demand {matter.number} of"
+        f" {matter.paper.issuer} (34 CFR 99.31(a)(9)): for that matter alone. Do not pass it on"
         " otherwise (34 CFR 99.33)."
     )
     try:
-        made = create_release(
+        archive = create_release(
             visit.database,
             visit.snapshot,
             visit.scope,
-            found.number,
+            matter.number,
             reason=form.reason,
             terms=terms,
             route=visit.request.scope["route"].path,
@@ -240,21 +239,20 @@ def download_release(
             limits=visit.site.config.limits,
         )
     except LegalDemandError as error:
-        return _show(visit, found, str(error))
+        return _demand_page(visit, matter, str(error))
     return Response(
-        made.content,
+        archive.content,
         media_type="application/zip",
-        headers={"Content-Disposition": f'attachment; filename="{made.name}"'},
+        headers={"Content-Disposition": f'attachment; filename="{archive.name}"'},
     )
 
 
 @router.post("/holds")
-def place(visit: DistrictAdminVisit, form: Annotated[HoldForm, Form()]) -> Response:
+def place_new_hold(visit: DistrictAdminVisit, form: Annotated[HoldForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
     try:
-        place_hold(
-            visit.database, visit.scope, visit.student_named(form.student), form.reason, visit.now
-        )
+        student = visit.find_student(form.student)
+        place_hold(visit.database, visit.scope, student, form.reason, visit.now)
     except NotInScope:
         return _register(visit, form, NO_SUCH_STUDENT)
     except LegalHoldError as error:
@@ -263,7 +261,9 @@ def place(visit: DistrictAdminVisit, form: Annotated[HoldForm, Form()]) -> Respo
 
 
 @router.post("/holds/{number}/lift")
-def lift(number: int, visit: DistrictAdminVisit, form: Annotated[ReasonForm, Form()]) -> Response:
+def lift_one_hold(
+    number: int, visit: DistrictAdminVisit, form: Annotated[ReasonForm, Form()]
+) -> Response:
     visit.check_csrf(form.csrf)
     try:
         lift_hold(visit.database, visit.viewer, number, form.reason, visit.now)
@@ -273,83 +273,83 @@ def lift(number: int, visit: DistrictAdminVisit, form: Annotated[ReasonForm, For
 
 
 def _register(visit: Visit, form: HoldForm, problem: str = "") -> Response:
-    found = demands(visit.database, MAX_LISTED)
-    placed = sorted(holds(visit.database), key=lambda hold: hold.lifted_at is not None)[:MAX_LISTED]
-    named = _disclose(visit, [*found, *placed])
-    response = visit.page(
+    newest = demands(visit.database, MAX_LISTED)
+    in_force_first = sorted(holds(visit.database), key=lambda hold: hold.lifted_at is not None)
+    listed_holds = in_force_first[:MAX_LISTED]
+    named = _disclose_names(visit, [*newest, *listed_holds])
+    return visit.page(
         "demands.html",
-        found=[_about(visit, one) for one in found],
-        most=MAX_LISTED,
+        status=422 if problem else 200,
+        demands=[_item(visit, demand) for demand in newest],
+        holds=[_item(visit, hold) for hold in listed_holds],
+        max_listed=MAX_LISTED,
         kinds=DOCUMENT_KINDS,
-        placed=[_about(visit, one) for one in placed],
         form=form,
         problem=problem,
         staff=staff_names(visit.database),
-        stamp=visit.disclosures.stamp(named),
+        terms=visit.disclosures.terms(named),
     )
-    response.status_code = 422 if problem else 200
-    return response
 
 
-def _new(visit: Visit, form: DemandForm, problem: str = "") -> Response:
-    response = visit.page(
+def _form_page(visit: Visit, form: DemandForm, problem: str = "") -> Response:
+    return visit.page(
         "demand_new.html",
+        status=422 if problem else 200,
         form=form,
         kinds=DOCUMENT_KINDS,
-        offered=DEMANDABLE_CATEGORIES,
+        demandable_categories=DEMANDABLE_CATEGORIES,
         problem=problem,
     )
-    response.status_code = 422 if problem else 200
-    return response
 
 
-def _show(visit: Visit, found: Demand, problem: str = "") -> Response:
-    named = _disclose(visit, [found])
-    done = events(visit.database, found.number)
-    approved = found.status is DemandStatus.APPROVED
-    response = visit.page(
+def _demand_page(visit: Visit, matter: Demand, problem: str = "") -> Response:
+    named = _disclose_names(visit, [matter])
+    history = events(visit.database, matter.number)
+    approved = matter.status is DemandStatus.APPROVED
+    return visit.page(
         "demand.html",
-        found=found,
-        about=_about(visit, found),
-        done=done,
-        steps=_steps(visit, found),
+        status=409 if problem else 200,
+        demand=matter,
+        item=_item(visit, matter),
+        events=history,
+        actions=_allowed_actions(visit, matter),
         problem=problem,
-        closes=release_closes_at(done) if approved else None,
+        closes_at=release_closes_at(history) if approved else None,
         exceptions=NOTICE_EXCEPTIONS,
         notice_days=NOTICE_DAYS,
         release_days=RELEASE_DAYS,
         staff=staff_names(visit.database),
-        stamp=visit.disclosures.stamp(named),
+        terms=visit.disclosures.terms(named),
     )
-    response.status_code = 409 if problem else 200
-    return response
 
 
-def _steps(visit: Visit, found: Demand) -> AllowedActions:
-    done = events(visit.database, found.number)
-    proposers = [event.user_id for event in done if event.action is DemandAction.PROPOSED]
-    good = found.status is DemandStatus.APPROVED and visit.now < release_closes_at(done)
-    why_not = release_barrier(found, visit.today)
-    paper = found.paper
+def _allowed_actions(visit: Visit, matter: Demand) -> AllowedActions:
+    history = events(visit.database, matter.number)
+    proposers = [event.user_id for event in history if event.action is DemandAction.PROPOSED]
+    proposed = matter.status is DemandStatus.PROPOSED
+    approved = matter.status is DemandStatus.APPROVED
+    release_open = approved and visit.now < release_closes_at(history)
+    barrier = release_barrier(matter, visit.today)
+    document = matter.paper
     return AllowedActions(
-        notify=paper.parent_notified_on is None and not paper.notice_exception,
-        propose=not why_not and found.status is not DemandStatus.PROPOSED and not good,
-        approve=found.status is DemandStatus.PROPOSED and proposers[-1] != visit.viewer.user_id,
-        deny=found.status is DemandStatus.PROPOSED or good,
-        take=good,
-        why_not=why_not,
+        notify=document.parent_notified_on is None and not document.notice_exception,
+        propose=not barrier and not proposed and not release_open,
+        approve=proposed and proposers[-1] != visit.viewer.user_id,
+        deny=proposed or release_open,
+        download=release_open,
+        no_release_reason=barrier,
     )
 
 
-def _disclose(visit: Visit, found: Iterable[Demand | Hold]) -> list[str]:
-    """The students named on a page are looks, which are written down first."""
-    named = list(
-        dict.fromkeys(one.student_id for one in found if one.student_id in visit.scope.students)
-    )
+def _disclose_names(visit: Visit, matters: Iterable[Demand | Hold]) -> list[str]:
+    """Log the disclosure of the students named on a page, and say who they are."""
+    students = dict.fromkeys(matter.student_id for matter in matters)
+    named = [student for student in students if student in visit.scope.students]
     visit.disclosures.record(named, [Category.DIRECTORY])
     return named
 
 
-def _about(visit: Visit, what: Demand | Hold) -> LegalMatterItem:
-    known = visit.lists.roster.get(what.student_id)
-    return LegalMatterItem(what, known, visit.scope.handle(what.student_id) if known else "")
+def _item(visit: Visit, matter: Demand | Hold) -> LegalMatterItem:
+    student = visit.lists.roster.get(matter.student_id)
+    handle = visit.scope.handle(matter.student_id) if student else ""
+    return LegalMatterItem(matter, student, handle)

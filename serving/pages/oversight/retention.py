@@ -1,6 +1,4 @@
-"""What was destroyed and what should have been: certificates, agreements past their day, copies
-kept elsewhere.
-"""
+"""What was destroyed and what should have been: certificates, overdue agreements, backups."""
 
 from __future__ import annotations
 
@@ -23,31 +21,31 @@ router = APIRouter()
 def retention_page(visit: DistrictAdminVisit) -> Response:
     return visit.page(
         "retention.html",
-        late=overdue_destructions(visit.database, visit.today),
-        begun=unfinished_destructions(visit.database),
+        overdue=overdue_destructions(visit.database, visit.today),
+        unfinished=unfinished_destructions(visit.database),
         certificates=certificates(visit.database),
-        copies=backups(visit.database),
+        backups=backups(visit.database),
     )
 
 
 @router.get("/retention/certificates/{number}.json")
 def certificate_text(number: int, visit: DistrictAdminVisit) -> Response:
     """The certificate as it was written: what its digest is over."""
-    return Response(_certificate(visit, number).text, media_type="application/json")
+    return Response(_find_certificate(visit, number).text, media_type="application/json")
 
 
 @router.get("/retention/certificates/{number}")
 def certificate_page(number: int, visit: DistrictAdminVisit) -> Response:
-    """The same facts to be read and printed."""
-    found = _certificate(visit, number)
-    facts = json.loads(found.text)
+    """The facts of the certificate, to be read and printed."""
+    certificate = _find_certificate(visit, number)
+    facts = json.loads(certificate.text)
     for copy in facts["copies_that_still_hold_it"]:
         copy["expires_on"] = date.fromisoformat(copy["expires_on"])
-    return visit.page("certificate.html", certificate=found, facts=facts)
+    return visit.page("certificate.html", certificate=certificate, facts=facts)
 
 
-def _certificate(visit: Visit, number: int) -> Certificate:
-    for one in certificates(visit.database):
-        if one.number == number:
-            return one
+def _find_certificate(visit: Visit, number: int) -> Certificate:
+    for certificate in certificates(visit.database):
+        if certificate.number == number:
+            return certificate
     raise HTTPException(404)

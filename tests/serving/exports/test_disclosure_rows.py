@@ -31,6 +31,7 @@ from tests.records.conftest import database, snapshot_of
 from tests.serving import district
 from tests.serving.conftest import NOW, SECRET, STAFF, TestSite
 from tests.serving.crawl import crawl
+from tests.serving.html_text import one_line
 from tests.serving.pdf_text import pdf_text
 
 __all__ = ["database"]
@@ -173,7 +174,7 @@ def test_a_list_writes_one_row_for_each_student_on_it(site: TestSite):  # R23
     browser = site.browser("caseworker")
     for query in ("", "?q=Given0", "?q=nobody", "?page=9"):
         before = len(site.log())
-        shown = set(_HANDLE.findall(browser.get("/caseload" + query).text))
+        shown = set(_HANDLE.findall(one_line(browser.get("/caseload" + query).text)))
         rows = site.log()[before:]
         assert {site.handle("caseworker", row.student_id) for row in rows} == shown
         assert len(rows) == len(shown) and all(row.shown_together == len(shown) for row in rows)
@@ -238,7 +239,7 @@ def test_the_logs_hold_no_name(site: TestSite, caplog: pytest.LogCaptureFixture)
         assert browser.get(path).status_code == 200
     for row in site.log():
         assert not re.search("Given|Lastname|Quillfeather", str(row))
-    assert district.CANARY not in caplog.text
+    assert district.CANARY not in one_line(caplog.text)
 
 
 def test_a_crash_says_nothing_of_what_it_held(
@@ -250,14 +251,18 @@ def test_a_crash_says_nothing_of_what_it_held(
     assert (
         response.status_code == 500 and "default-src" in response.headers["content-security-policy"]
     )
-    assert district.CANARY not in response.text and district.CANARY not in caplog.text
-    assert "at /" in caplog.text
+    assert district.CANARY not in one_line(response.text) and district.CANARY not in one_line(
+        caplog.text
+    )
+    assert "at /" in one_line(caplog.text)
 
 
 def test_a_student_page_carries_the_terms_on_which_it_was_shared(site: TestSite):  # R27
-    page = site.browser("caseworker").get(f"/students/{site.handle('caseworker', 's01')}").text
+    page = one_line(
+        site.browser("caseworker").get(f"/students/{site.handle('caseworker', 's01')}").text
+    )
     assert (
-        "Shared with Staff caseworker, Tutors under agreement a1 on 17 April 2026, 10:30. "
+        "Shared with Staff caseworker, Tutors under agreement a1 on April 17, 2026, 10:30 AM. "
         "Do not pass it on (34 CFR 99.33)." in page
     )
 
@@ -265,9 +270,9 @@ def test_a_student_page_carries_the_terms_on_which_it_was_shared(site: TestSite)
 def test_the_district_reads_who_saw_a_student_and_its_own_look_is_on_it(site: TestSite):  # R26
     site.browser("caseworker").get(f"/students/{site.handle('caseworker', 's01')}")
     browser, handle = site.browser("district_admin"), site.handle("district_admin", "s01")
-    page = browser.get(f"/students/{handle}/disclosures").text
-    assert "Staff caseworker" in page and "Tutors" in page and "2 looks" in page
-    assert "The list is whole" in browser.get("/disclosures?check=true").text
+    page = one_line(browser.get(f"/students/{handle}/disclosures").text)
+    assert "Staff caseworker" in page and "Tutors" in page and "2 views" in page
+    assert "The log is intact" in one_line(browser.get("/disclosures?check=true").text)
     assert browser.get("/disclosures?student=" + "0" * 20).status_code == 404
 
 
@@ -282,17 +287,17 @@ def test_a_family_reads_who_looked_what_for_and_what_the_law_says(site: TestSite
     )
     told = re.sub(r"\s+", " ", told)
     assert "Who has seen the record of Given00 Quillfeather" in told
-    assert "4 looks until 17 April 2026, 10:30, by 2 organisations." in told
+    assert "4 views as of April 17, 2026, 10:30 AM, by 2 organizations." in told
     assert (
-        "Tutoring after school" in told and "3 looks" in told and "No (34 CFR 99.32(d)(2))" in told
+        "Tutoring after school" in told and "3 views" in told and "No (34 CFR 99.32(d)(2))" in told
     )
-    assert "Passing it on: None without the district's written word" in told
-    assert "has to show it within 45 days (34 CFR 99.10 and 99.32(c))" in told
+    assert "Redisclosure: None without the district's written word" in told
+    assert "must show it within 45 days (34 CFR 99.10 and 99.32(c))" in told
     assert "Student Privacy Policy Office" in told
     headings = (
-        "Who has looked, and what for",
+        "Who viewed the record, and why",
         "If something is not right",
-        "Every look, the newest first",
+        "All views, newest first",
     )
     assert sorted(headings, key=told.index) == list(headings)
     assert site.log()[-1].route == f"/students/{{handle}}/disclosures{end}"
@@ -312,7 +317,7 @@ def test_the_spreadsheet_holds_every_look_and_its_terms(site: TestSite):  # R26,
     ]
     assert (
         header[:3] == ["when", "person", "organization"]
-        and header[7] == "the law asks for this record"
+        and header[7] == "recordkeeping required by law"
     )
     assert (own[2], tutors[2], tutors[4], tutors[6:]) == (
         "The District",
@@ -326,9 +331,9 @@ def test_a_destroyed_student_is_nobody_on_the_list(site: TestSite):
     site.browser("caseworker").get(f"/students/{site.handle('caseworker', 's01')}")
     with site.database.write_transaction() as session:
         unlink_student(session, "s01")
-    page = site.browser("district_admin").get("/disclosures?check=true").text
+    page = one_line(site.browser("district_admin").get("/disclosures?check=true").text)
     assert "A student whose record was destroyed" in page and "Quillfeather" not in page
-    assert "the looks at 1 student name nobody any more" in page
+    assert "The views of 1 student no longer name a student" in page
 
 
 def load_without(site: TestSite, student: str) -> None:
@@ -346,15 +351,14 @@ def test_a_family_of_a_student_who_has_left_is_still_told_who_looked(
     site.browser("caseworker").get(f"/students/{site.handle('caseworker', 's01')}")
     load_without(site, "s01")
     officer = site.browser("district_admin")
-    assert (
-        f'href="/students/{handle}/disclosures">A student no longer on the rolls'
-        in officer.get("/disclosures").text
+    assert f'href="/students/{handle}/disclosures">A student no longer on the rolls' in one_line(
+        officer.get("/disclosures").text
     )
     for asked in ("s01", handle):
         found = officer.get(f"/disclosures?organization=everybody&student={asked}")
         assert (
             found.status_code == 200
-            and f'href="/students/{handle}/disclosures">What the family' in found.text
+            and f'href="/students/{handle}/disclosures">What the family' in one_line(found.text)
         )
     for end in ("", ".pdf", ".csv"):
         told = officer.get(f"/students/{handle}/disclosures{end}")
@@ -375,7 +379,7 @@ def test_a_family_of_a_student_who_has_left_is_still_told_who_looked(
             assert "Who has seen the record of student s01, who has left" in re.sub(
                 r"\s+", " ", said
             )
-            assert "hold no name any more" in re.sub(r"\s+", " ", said)
+            assert "no longer hold a name" in re.sub(r"\s+", " ", said)
     for path in (f"/students/{handle}", f"/api/v1/students/{handle}", f"/consents/{handle}"):
         assert officer.get(path).status_code == 404, "of the record itself nothing is left"
     for who in ("caseworker", "data_scientist", "equity_reviewer"):
@@ -409,13 +413,13 @@ def test_a_look_in_an_emergency_says_so_in_words_with_its_number_and_what_was_fe
     site.browser("pantry").get(f"/students/{site.handle('pantry', 's05')}")
     officer, handle = site.browser("district_admin"), site.handle("district_admin", "s05")
     for path in ("/disclosures", f"/students/{handle}/disclosures"):
-        page = officer.get(path).text
+        page = one_line(officer.get(path).text)
         assert (
             '<a href="/emergencies#emergency-1">emergency 1</a>' in page
             and "emergency-1</" not in page
         ), path
         assert '<a href="/agreements/a2">agreement a2</a>' in page, path
-    assert 'id="emergency-1"' in officer.get("/emergencies").text
+    assert 'id="emergency-1"' in one_line(officer.get("/emergencies").text)
     *_, emergency, agreed = csv.reader(
         io.StringIO(
             officer.get(f"/students/{handle}/disclosures.csv").content.decode("utf-8-sig"),
@@ -423,7 +427,7 @@ def test_a_look_in_an_emergency_says_so_in_words_with_its_number_and_what_was_fe
         )
     )
     assert (emergency[6], agreed[6], agreed[-1]) == ("emergency 1", "agreement a2", "")
-    assert emergency[-1] == f"The danger that was seen: {feared}. Why this was needed: {needed}."
+    assert emergency[-1] == f"Threat identified: {feared}. Why this was needed: {needed}."
     printed = re.sub(
         r"\s+", " ", pdf_text(officer.get(f"/students/{handle}/disclosures.pdf").content)
     )
@@ -431,9 +435,11 @@ def test_a_look_in_an_emergency_says_so_in_words_with_its_number_and_what_was_fe
 
 
 def test_a_category_keeps_the_capitals_it_has():
-    assert words.capital("attendance, learning English") == "Attendance, learning English"
+    assert (
+        words.capital("attendance, English learner status") == "Attendance, English learner status"
+    )
     assert [words.category(one) for one in Category if "English" in words.CATEGORIES[one]] == [
-        "Learning English"
+        "English learner"
     ]
     for template in (Path(words.__file__).parents[1] / "templates").iterdir():
         assert "|capitalize" not in template.read_text(), template.name

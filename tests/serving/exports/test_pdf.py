@@ -20,7 +20,7 @@ from serving.exports.disclosure_report import (
 from tests.serving.pdf_text import pdf_text
 
 BOXES = "A box (□) stands for a letter that could not be printed here."
-LOOK = DisclosureLine(
+LINE = DisclosureLine(
     at="2026-04-17T10:30:00.000",
     person="Somebody",
     organization="Tutors",
@@ -28,33 +28,33 @@ LOOK = DisclosureLine(
     handle="",
     categories="attendance",
     purpose="Tutoring",
-    basis="A ground",
+    basis="A legal basis",
     agreement_id="a1",
-    under="agreement a1",
+    authority="agreement a1",
     path="",
-    together=2,
+    students_in_list=2,
     law_requires=True,
-    danger="",
+    threat="",
 )
 PARTY = PartySummary(
     organization="Tutors",
     purpose="Tutoring",
-    basis="A ground",
-    under="agreement a1",
+    basis="A legal basis",
+    authority="agreement a1",
     path="",
     categories="attendance",
-    looks="1 look",
-    first="17 April 2026, 10:30",
-    last="17 April 2026, 10:30",
-    law="Yes (34 CFR 99.32(a)(5))",
-    passing_on="",
+    views="1 view",
+    first="April 17, 2026, 10:30 AM",
+    last="April 17, 2026, 10:30 AM",
+    recordkeeping="Yes (34 CFR 99.32(a)(5))",
+    redisclosure="",
 )
 
 
-def about(name: str, looks: int = 1) -> DisclosureReport:
+def about(name: str, views: int = 1) -> DisclosureReport:
     title = f"Who has seen the record of {name}"
     return DisclosureReport(
-        title, "1 look.", looks, (PARTY,), (LOOK,) * looks, ABOUT, "Shown to somebody."
+        title, "1 view.", views, (PARTY,), (LINE,) * views, ABOUT, "Shown to somebody."
     )
 
 
@@ -74,11 +74,11 @@ def test_the_same_report_is_the_same_file():
 
 
 def test_every_page_carries_its_number_and_the_terms():  # R27
-    pages = pdf_text(report_pdf(about("Ana Ruiz", looks=120))).split("\n")
+    pages = pdf_text(report_pdf(about("Ana Ruiz", views=120))).split("\n")
     assert len(pages) > 3
     for number, page in enumerate(pages, start=1):
         assert f"Page {number} of {len(pages)}" in page and "Shown to somebody." in page
-    assert sum(page.count("The law asks for this record.") for page in pages) == 120
+    assert sum(page.count("Recordkeeping required by law.") for page in pages) == 120
 
 
 @pytest.mark.parametrize(
@@ -130,10 +130,10 @@ def test_a_template_reads_no_package_and_no_file_outside_its_folder(tmp_path: Pa
 
 def test_a_look_without_a_purpose_says_its_ground():
     own = replace(
-        LOOK, purpose="", basis="The district's own records", agreement_id="", law_requires=False
+        LINE, purpose="", basis="The district's own records", agreement_id="", law_requires=False
     )
-    told = pdf_text(report_pdf(replace(about("Ana Ruiz"), looks=(own,))))
+    told = pdf_text(report_pdf(replace(about("Ana Ruiz"), disclosures=(own,))))
     assert (
         "The district's own records" in told.replace("\u2019", "'")
-        and "The law asks for this record." not in told
+        and "Recordkeeping required by law." not in told
     )

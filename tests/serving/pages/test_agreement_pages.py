@@ -23,6 +23,7 @@ from tests.records.conftest import add_agreement, agreement_text
 from tests.serving import district
 from tests.serving.conftest import GRANTED, NOW, STAFF, TestSite
 from tests.serving.crawl import crawl
+from tests.serving.html_text import one_line
 
 PARTNERS = ["caseworker", "coordinator", "partner_admin", "pantry", "evaluator"]
 PARTS = {
@@ -65,7 +66,7 @@ def test_every_version_stays_readable_with_what_it_changed(site: TestSite):
     first = agreement_versions(site.database, "a1")[0].agreement
     text = amended(site, categories=["directory", "attendance", "services"])
     browser = site.browser("caseworker")
-    page = browser.get("/agreements/a1").text
+    page = one_line(browser.get("/agreements/a1").text)
     newest = agreement_versions(site.database, "a1")[0].agreement
     assert newest.sha256 in page and first.sha256 in page and "Version 2" in page
     assert "What version 2 changed in version 1" in page
@@ -73,7 +74,7 @@ def test_every_version_stays_readable_with_what_it_changed(site: TestSite):
     assert page.count('class="line-added"') == page.count('class="line-removed"') == 2
     assert browser.get("/agreements/a1.txt").content == text.encode()
     assert browser.get("/agreements/a1.txt?version=1").content == first.text.encode()
-    older = browser.get("/agreements/a1?version=1").text
+    older = one_line(browser.get("/agreements/a1?version=1").text)
     assert "Replaced by version 2" in older and "changed in version" not in older
 
 
@@ -95,8 +96,8 @@ def test_a_newer_version_counts_at_the_next_request(site: TestSite):  # R12
             [
                 "students who take part in After-school tutoring today",
                 (
-                    "You see their name, grade and school, attendance, course marks, test results,"
-                    " the partner"
+                    "You see their name, grade level, and school, attendance, course grades, test"
+                    " scores, the partner"
                 ),
                 "Handrail may suggest, where it is likely to help: Tutoring, mentoring, food",
             ],
@@ -105,10 +106,10 @@ def test_a_newer_version_counts_at_the_next_request(site: TestSite):  # R12
         (
             "coordinator",
             [
-                "You see their name, grade and school, the partner",
+                "You see their name, grade level, and school, the partner",
                 "You see no alerts and no suggestions",
             ],
-            ["course marks.", "may suggest"],
+            ["course grades.", "may suggest"],
         ),
         (
             "evaluator",
@@ -120,18 +121,22 @@ def test_a_newer_version_counts_at_the_next_request(site: TestSite):  # R12
 def test_a_partners_page_says_what_it_opens_for_the_role_of_its_reader(
     site: TestSite, who: str, said: list[str], unsaid: list[str]
 ):
-    page = site.browser(who).get("/agreements/" + ("a3" if who == "evaluator" else "a1")).text
-    opens = re.search(r"What it opens for you.*?</section>", page, re.S)
+    page = one_line(
+        site.browser(who).get("/agreements/" + ("a3" if who == "evaluator" else "a1")).text
+    )
+    opens = re.search(r"What you may see.*?</section>", page, re.S)
     assert opens is not None
     assert all(words in opens[0] for words in said), opens[0]
     assert not any(words in opens[0] for words in unsaid), opens[0]
-    assert "What it opens for you" not in site.browser("district_admin").get("/agreements/a1").text
+    assert "What you may see" not in one_line(
+        site.browser("district_admin").get("/agreements/a1").text
+    )
 
 
 def test_what_needs_a_signature_is_said_apart(site: TestSite):
     amended(site, categories=[*GRANTED, "meal_eligibility"], consent_required=["meal_eligibility"])
-    page = site.browser("caseworker").get("/agreements/a1").text
-    assert "You see meal eligibility only of those whose family has signed for it." in page
+    page = one_line(site.browser("caseworker").get("/agreements/a1").text)
+    assert "You see meal eligibility only for students whose family has signed a consent." in page
 
 
 @pytest.mark.parametrize(
@@ -155,7 +160,7 @@ def test_evaluation_and_study_open_no_page_or_answer_about_a_student(
         programs=["p1", "p2"],
     )
     browser = site.browser("evaluator")
-    assert why in browser.get("/caseload").text
+    assert why in one_line(browser.get("/caseload").text)
     assert browser.get("/api/v1/students").json()["students"] == []
     for who in ("caseworker", "pantry", "district_admin"):
         handle = site.handle(who, "s05")
@@ -172,18 +177,21 @@ def test_evaluation_and_study_open_no_page_or_answer_about_a_student(
     crawled = crawl(browser)
     assert not [path for path in crawled if path.startswith(("/students/", "/api/v1/students/"))]
     assert not any(
-        "Lastname" in page.text or district.CANARY in page.text for page in crawled.values()
+        "Lastname" in one_line(page.text) or district.CANARY in one_line(page.text)
+        for page in crawled.values()
     )
-    page = browser.get("/agreements/a4").text
+    page = one_line(browser.get("/agreements/a4").text)
     assert ("Handrail makes no extracts" in page) == (basis is LegalBasis.STUDIES)
 
 
 def test_an_explanation_names_the_line_and_is_itself_written_down(site: TestSite):  # R15, R23
     browser, handle = site.browser("district_admin"), site.handle("district_admin", "s01")
     before = len(site.log())
-    page = browser.get(
-        "/agreements/explain", params={"person": STAFF["caseworker"][0], "student": handle}
-    ).text
+    page = one_line(
+        browser.get(
+            "/agreements/explain", params={"person": STAFF["caseworker"][0], "student": handle}
+        ).text
+    )
     (row,) = site.log()[before:]
     assert (row.student_id, row.route) == ("s01", "/agreements/explain")
     assert row.categories == {"directory", "services", "services_other"}
@@ -196,8 +204,8 @@ def test_an_explanation_names_the_line_and_is_itself_written_down(site: TestSite
     )
     assert f"Line {line} of a1, version 1" in page and kept.agreement.sha256 in page
     assert (
-        "Staff caseworker may see: name, grade and school, attendance, course marks, test results"
-        in page
+        "Staff caseworker may see: name, grade level, and school, attendance, course grades, test"
+        " scores" in page
     )
     assert "Does the agreement cover this part of the record? No." in page
     assert f"Given00 {district.CANARY}" in page and "Shown to Staff district_admin" in page
@@ -206,19 +214,19 @@ def test_an_explanation_names_the_line_and_is_itself_written_down(site: TestSite
 def test_an_explanation_of_another_day_and_of_a_closed_account(site: TestSite):
     browser, handle = site.browser("district_admin"), site.handle("district_admin", "s01")
     asked = {"person": STAFF["caseworker"][0], "student": handle}
-    later = browser.get("/agreements/explain", params=asked | {"on": "2026-08-01"}).text
+    later = one_line(browser.get("/agreements/explain", params=asked | {"on": "2026-08-01"}).text)
     assert (
-        "No: its last day is 31 July 2026" in later and "may see nothing of this student" in later
+        "No: its last day is July 31, 2026" in later
+        and "may not see anything about this student" in later
     )
     unknown = browser.get("/agreements/explain", params=asked | {"person": "nobody@tutors.example"})
-    assert unknown.status_code == 422 and "Nobody has this sign-in." in unknown.text
+    assert unknown.status_code == 422 and "No user has this login." in one_line(unknown.text)
     missing = browser.get("/agreements/explain", params=asked | {"student": "0" * 20})
-    assert (
-        missing.status_code == 422
-        and "There is no student with this number or code" in missing.text
+    assert missing.status_code == 422 and "No student has this ID or page code" in one_line(
+        missing.text
     )
-    assert (
-        "Every question" not in browser.get("/agreements/explain", params={"student": handle}).text
+    assert "Every question" not in one_line(
+        browser.get("/agreements/explain", params={"student": handle}).text
     )
 
 

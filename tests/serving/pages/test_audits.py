@@ -29,6 +29,7 @@ from tests.records.conftest import snapshot_of
 from tests.serving import district
 from tests.serving.conftest import TestSite, add_partners_and_staff, open_site
 from tests.serving.crawl import Page, csrf_of
+from tests.serving.html_text import one_line
 from tests.serving.pdf_text import pdf_text
 from tests.serving.site.test_html import check_page
 from training.registry.registry import (
@@ -85,7 +86,7 @@ def decide(
 
 def audit_on(browser: httpx2.Client, version: int = 1) -> str:
     found = re.search(
-        r'name="audit" value="([0-9a-f]{64})"', browser.get(f"/audits/{version}").text
+        r'name="audit" value="([0-9a-f]{64})"', one_line(browser.get(f"/audits/{version}").text)
     )
     return found[1] if found else "0" * 64
 
@@ -95,17 +96,17 @@ def suggests(site: TestSite) -> bool:
     on the page.
     """
     browser = site.browser("caseworker")
-    page = browser.get(f"/students/{site.handle('caseworker', ADVISED)}").text
+    page = one_line(browser.get(f"/students/{site.handle('caseworker', ADVISED)}").text)
     assert ("Accept" in page) != (NO_APPROVED_MODEL in page)
-    assert ("Food" in browser.get("/caseload").text) == ("Accept" in page)
+    assert ("Food" in one_line(browser.get("/caseload").text)) == ("Accept" in page)
     return "Accept" in page
 
 
 def test_a_signed_model_suggests_and_the_page_says_who_signed_it_and_why(site: TestSite):  # R61
     assert suggests(site)
-    page = site.browser("data_scientist").get("/audits/1").text
-    assert "It serves now." in page and REASON in page and "Signed" in page
-    assert "Serves now" in site.browser("district_admin").get("/audits").text
+    page = one_line(site.browser("data_scientist").get("/audits/1").text)
+    assert "It is in use." in page and REASON in page and "Signed" in page
+    assert "In use" in one_line(site.browser("district_admin").get("/audits").text)
 
 
 @pytest.mark.parametrize("reason", ["fine", " " * 40 + "fine"])
@@ -116,7 +117,7 @@ def test_a_doubtful_audit_is_not_signed_for_a_short_reason(site: TestSite, reaso
     assert re.search(
         r"The audit leaves \d+ questions? open: say in 40 characters or more", response.text
     )
-    assert "why it may serve all the same." in response.text
+    assert "why this version may still be used." in one_line(response.text)
     assert signoffs(site.database) == before
     assert suggests(site)
 
@@ -130,9 +131,9 @@ def test_a_refusal_takes_effect_at_the_next_request_and_a_later_signature_brings
     assert (response.status_code, response.headers["location"]) == (303, "/audits/1")
     assert not suggests(site)
     assert champion_version(site.home) is None
-    page = reviewer.get("/audits/1").text
+    page = one_line(reviewer.get("/audits/1").text)
     assert "Refused</strong> by Staff equity_reviewer" in page and "Two families complained" in page
-    assert "It serves now" not in page
+    assert "It is in use" not in page
     caseworker = site.browser("caseworker")
     student = caseworker.get(
         f"/api/v1/students/{site.handle('caseworker', 's01')}/suggestions"
@@ -153,7 +154,7 @@ def test_an_audit_that_the_reviewer_has_not_read_is_not_signed(site: TestSite): 
     response = decide(reviewer, "sign", LONG_REASON, audit=read)
     assert (
         response.status_code == 409
-        and "was audited again since you opened this page" in response.text
+        and "was audited again since you opened this page" in one_line(response.text)
     )
     assert signoffs(site.database) == before
     assert decide(reviewer, "sign", LONG_REASON).status_code == 303
@@ -166,7 +167,7 @@ def test_nobody_but_the_reviewer_signs_or_refuses(site: TestSite, who: str):  # 
         assert decide(site.browser(who), decision, LONG_REASON).status_code == 404
     assert signoffs(site.database) == before
     if who == "data_scientist":
-        assert "<textarea" not in site.browser(who).get("/audits/1").text
+        assert "<textarea" not in one_line(site.browser(who).get("/audits/1").text)
 
 
 def test_a_form_of_another_session_or_with_other_fields_decides_nothing(site: TestSite):  # R21, R46
@@ -208,11 +209,12 @@ def test_an_alias_moved_by_hand_suggests_nothing_and_the_page_says_why(site: Tes
     )
     assert not suggests(site)
     for who in ("equity_reviewer", "data_scientist", "district_admin"):
-        page = site.browser(who).get("/audits").text
+        page = one_line(site.browser(who).get("/audits").text)
         assert (
-            "None serves. The champion alias points to version 2, which nobody has signed." in page
+            "No version is in use. The champion alias points to version 2, which nobody has signed."
+            in page
         ), who
-        assert "Serves now" not in page
+        assert "In use" not in page
 
 
 def test_a_model_file_changed_on_disk_serves_no_longer(site: TestSite):  # R56
@@ -221,8 +223,8 @@ def test_a_model_file_changed_on_disk_serves_no_longer(site: TestSite):  # R56
     file.write_bytes(file.read_bytes().replace(b"0", b"1", 1))
     fresh = open_site(site.home)
     assert not suggests(fresh)
-    assert (
-        "is not the one that was registered" in fresh.browser("data_scientist").get("/audits").text
+    assert "is not the one that was registered" in one_line(
+        fresh.browser("data_scientist").get("/audits").text
     )
 
 
@@ -313,10 +315,10 @@ def part(page: str, name: str) -> str:
 
 def test_a_candidate_waits_in_the_queue_until_it_is_decided(site: TestSite):
     browser = site.browser("equity_reviewer")
-    assert "No version waits." in browser.get("/audits").text
+    assert "No version is waiting." in one_line(browser.get("/audits").text)
     candidate(site)
     stopped = candidate(site, fails=True, gain={})
-    waiting = part(browser.get("/audits").text, "waiting")
+    waiting = part(one_line(browser.get("/audits").text), "waiting")
     assert waiting.index("Version 3") < waiting.index("Version 2") and "Version 1<" not in waiting
     third, second = waiting.split("Version 2")
     assert (
@@ -327,23 +329,25 @@ def test_a_candidate_waits_in_the_queue_until_it_is_decided(site: TestSite):
     assert f"<dd>{len(stopped.asking)}: " in third
     assert "Cannot tell" in second and "Stopped by" not in second
     assert "+1.25 (+0.40 to +2.10) progress points" in second and "Challenger" not in waiting
-    failed, doubtful = (browser.get(f"/audits/{version}").text for version in (3, 2))
+    failed, doubtful = (one_line(browser.get(f"/audits/{version}").text) for version in (3, 2))
     assert "The audit of version 3 failed: it may not serve. You may refuse it." in failed
     assert (
-        "Sign: it may serve" not in failed
+        "Sign: it may be used" not in failed
         and 'value="refuse"' in failed
         and ">Refuse</a>" in failed
     )
     assert (
         "Version 2 was not compared with version 1, which serves" in doubtful
-        and "Sign: it may serve" in doubtful
+        and "Sign: it may be used" in doubtful
     )
     set_challenger(site.home, 2)
-    assert "Challenger" in part(browser.get("/audits").text, "waiting").split("Version 2")[1]
+    assert (
+        "Challenger" in part(one_line(browser.get("/audits").text), "waiting").split("Version 2")[1]
+    )
     decide(browser, "refuse", "It fails.", 3)
     decide(browser, "sign", LONG_REASON, 2)
-    page = browser.get("/audits").text
-    assert "No version waits." in page and "Version 2" in part(page, "serves")
+    page = one_line(browser.get("/audits").text)
+    assert "No version is waiting." in page and "Version 2" in part(page, "serves")
 
 
 def audited_again(site: TestSite, found: Audit) -> None:
@@ -359,19 +363,19 @@ def test_a_later_audit_of_what_serves_is_told_and_waits_for_a_signature_where_it
     browser, first = site.browser("equity_reviewer"), latest_audit(site.home, 1)
     assert first is not None
     audited_again(site, first)
-    page = browser.get("/audits").text
-    assert "No version waits." in page and "<dt>Audited again</dt>" in part(page, "serves")
+    page = one_line(browser.get("/audits").text)
+    assert "No version is waiting." in page and "<dt>Audited again</dt>" in part(page, "serves")
     assert decide(browser, "sign", LONG_REASON).status_code == 303
-    assert "Audited again" not in browser.get("/audits").text
+    assert "Audited again" not in one_line(browser.get("/audits").text)
     audited_again(site, stopped(first))
-    page = browser.get("/audits").text
+    page = one_line(browser.get("/audits").text)
     assert "Version 1" in part(page, "waiting") and "A later audit of version 1 failed" in part(
         page, "serves"
     )
     decide(browser, "refuse", "It fails.")
-    assert "No version waits." in browser.get("/audits").text
+    assert "No version is waiting." in one_line(browser.get("/audits").text)
     audited_again(site, first)
-    assert "Version 1" in part(browser.get("/audits").text, "waiting"), (
+    assert "Version 1" in part(one_line(browser.get("/audits").text), "waiting"), (
         "what was refused is no longer the newest"
     )
 
@@ -382,27 +386,29 @@ def test_a_version_that_gave_way_to_another_does_not_wait_when_it_was_audited_si
     audited_again(site, first)
     candidate(site)
     assert decide(browser, "sign", LONG_REASON, 2).status_code == 303
-    assert "No version waits." in browser.get("/audits").text
+    assert "No version is waiting." in one_line(browser.get("/audits").text)
 
 
 def test_the_list_says_what_serves_and_until_when_its_audit_holds(site: TestSite):
-    serves = part(site.browser("data_scientist").get("/audits").text, "serves")
+    serves = part(one_line(site.browser("data_scientist").get("/audits").text), "serves")
     until = NOW + timedelta(days=Policy.declared().valid_days)
     assert (
         "Version 1" in serves
-        and f"{until.day} {until:%B %Y}" in serves
+        and f"{until:%B} {until.day}, {until.year}" in serves
         and "+1.00 (+0.50 to +1.50)" in serves
     )
     candidate(site)
-    assert "Version 1" in part(site.browser("data_scientist").get("/audits").text, "serves")
+    assert "Version 1" in part(
+        one_line(site.browser("data_scientist").get("/audits").text), "serves"
+    )
 
 
 def test_decisions_are_listed_the_newest_first_with_who_and_why(site: TestSite):
     decide(site.browser("equity_reviewer"), "refuse", "Two families complained <b>.")
-    history = part(site.browser("district_admin").get("/audits").text, "history")
+    history = part(one_line(site.browser("district_admin").get("/audits").text), "history")
     assert history.index("Refused") < history.index("Signed")
     assert (
-        "by Staff equity_reviewer on 17 April 2026, 10:30. Two families complained &lt;b&gt;."
+        "by Staff equity_reviewer on April 17, 2026, 10:30 AM. Two families complained &lt;b&gt;."
         in history
     )
     assert REASON in history and "does not count" not in history
@@ -411,12 +417,9 @@ def test_decisions_are_listed_the_newest_first_with_who_and_why(site: TestSite):
 def test_a_decision_that_was_changed_in_the_store_is_marked_and_its_version_waits(site: TestSite):
     with site.database.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE signoffs SET reason = 'All is well.'")
-    page = site.browser("equity_reviewer").get("/audits").text
-    assert (
-        "All is well. <strong>This entry is not as it was kept, and does not count.</strong>"
-        in page
-    )
-    assert "Version 1" in part(page, "waiting") and "None serves" in part(page, "serves")
+    page = one_line(site.browser("equity_reviewer").get("/audits").text)
+    assert "All is well. <strong>This entry was altered and does not count.</strong>" in page
+    assert "Version 1" in part(page, "waiting") and "No version is in use" in part(page, "serves")
 
 
 def test_a_version_whose_audit_was_changed_is_said_to_have_one_that_cannot_be_trusted(
@@ -431,9 +434,9 @@ def test_a_version_whose_audit_was_changed_is_said_to_have_one_that_cannot_be_tr
         site.browser("equity_reviewer"),
         "he audit is not as it was written: its digest is another",
     )
-    waiting = part(browser.get("/audits").text, "waiting")
+    waiting = part(one_line(browser.get("/audits").text), "waiting")
     assert "Audit damaged" in waiting and f"T{why}" in waiting
-    page = browser.get("/audits/2").text
+    page = one_line(browser.get("/audits/2").text)
     assert (
         f"An audit of this version cannot be trusted: t{why}." in page
         and "has not been audited" not in page
@@ -462,9 +465,8 @@ def test_every_audit_of_a_version_can_be_taken_home(site: TestSite, name: str, k
             in response.headers["content-disposition"]
         )
         assert response.content == (audit_folder(site.home, audit) / name).read_bytes()
-        assert (
-            f"/audits/1/{name}?audit={audit.sha256}"
-            in browser.get(f"/audits/1?audit={audit.sha256}").text
+        assert f"/audits/1/{name}?audit={audit.sha256}" in one_line(
+            browser.get(f"/audits/1?audit={audit.sha256}").text
         )
     assert (
         browser.get(f"/audits/1/{name}").content
@@ -480,26 +482,28 @@ def test_a_candidate_is_held_against_what_serves_and_an_audit_against_the_one_be
     first = latest_audit(site.home, 1)
     assert first is not None
     browser = site.browser("data_scientist")
-    assert "/audits/compare" not in browser.get("/audits/1").text
+    assert "/audits/compare" not in one_line(browser.get("/audits/1").text)
     stopped = candidate(site, fails=True)
     beside = (
         f"/audits/compare?first=1&second=2&first_audit={first.sha256}&second_audit={stopped.sha256}"
     )
-    link = f'<a href="{beside.replace("&", "&amp;")}">Compare with the one that serves</a>'
-    assert link in browser.get("/audits/2").text
-    page = browser.get(beside).text
+    link = f'<a href="{beside.replace("&", "&amp;")}">Compare with the version in use</a>'
+    assert link in one_line(browser.get("/audits/2").text)
+    page = one_line(browser.get(beside).text)
     changed = part(page, "changed")
     assert "Missed" in changed and "Failed" in changed and changed.count('scope="row">') == 1
     assert "<td>0</td><td>1</td>" in page, "answers that stop it"
     again = replace(first, at=first.at + timedelta(hours=1))
     record_audit(ApprovalService(site.database, site.home, Policy.declared(), SECRET), again)
-    assert "Compare with the audit before" in browser.get("/audits/1").text
-    assert (
-        "Compare with the audit before" not in browser.get(f"/audits/1?audit={first.sha256}").text
+    assert "Compare with the previous audit" in one_line(browser.get("/audits/1").text)
+    assert "Compare with the previous audit" not in one_line(
+        browser.get(f"/audits/1?audit={first.sha256}").text
     )
-    page = browser.get(
-        f"/audits/compare?first=1&second=1&first_audit={first.sha256}&second_audit={again.sha256}"
-    ).text
+    page = one_line(
+        browser.get(
+            f"/audits/compare?first=1&second=1&first_audit={first.sha256}&second_audit={again.sha256}"
+        ).text
+    )
     assert "nothing has changed" in page
 
 
@@ -519,8 +523,8 @@ def test_what_is_not_there_cannot_be_compared(site: TestSite, query: str):
 
 def test_two_versions_are_chosen_in_a_form(site: TestSite):
     candidate(site)
-    page = site.browser("equity_reviewer").get("/audits/compare").text
-    assert page.count("<option") == 4 and "Version 1 (serves now)" in page
+    page = one_line(site.browser("equity_reviewer").get("/audits/compare").text)
+    assert page.count("<option") == 4 and "Version 1 (in use)" in page
 
 
 def test_a_version_that_is_stopped_shows_ways_to_mend_it_and_one_that_is_not_shows_none(
@@ -528,11 +532,11 @@ def test_a_version_that_is_stopped_shows_ways_to_mend_it_and_one_that_is_not_sho
 ):
     candidate(site, fails=True)
     browser = site.browser("equity_reviewer")
-    page = browser.get("/audits/2").text
-    assert "Ways to mend it" in page and "Nothing here is applied by itself" in page
+    page = one_line(browser.get("/audits/2").text)
+    assert "Mitigation options" in page and "Nothing here is applied by itself" in page
     assert "<code>handrail train --without FAMILY</code>" in page and "students who wait" in page
     assert browser.get("/audits/2/curves.svg").headers["content-type"] == "image/svg+xml"
-    assert "Ways to mend it" not in browser.get("/audits/1").text
+    assert "Mitigation options" not in one_line(browser.get("/audits/1").text)
     assert browser.get("/audits/1/curves.svg").status_code == 404
 
 
@@ -546,7 +550,7 @@ def test_audit_pages_are_whole_html_that_a_screen_reader_can_follow(site: TestSi
         "/audits/compare",
         "/audits/compare?first=1&second=2",
     ):
-        html = browser.get(path).text
+        html = one_line(browser.get(path).text)
         check_page(path, html)
         page = Page(html)
         assert not any("style" in attributes for _, attributes in page.tags), path

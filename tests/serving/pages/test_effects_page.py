@@ -16,6 +16,7 @@ from tests.records.conftest import snapshot_of
 from tests.serving import district
 from tests.serving.conftest import STAFF, TestSite
 from tests.serving.crawl import Page, csrf_of
+from tests.serving.html_text import one_line
 from tests.serving.synthetic_effects import effect_of, program, put_effects, suppressed_effect
 from training.effects.dose_response import NEVER_ATTENDED, DoseBand
 
@@ -52,19 +53,23 @@ def section(text: str, name: str) -> str:
 @pytest.mark.parametrize("who", AUDITORS)
 def test_the_district_reads_figures_with_what_must_stand_beside_them(site: TestSite, who: str):
     fill_page(site)
-    page = site.browser(who).get("/effects").text
-    assert "1 program went with more progress than similar students made: Readers." in page
+    page = one_line(site.browser(who).get("/effects").text)
+    assert (
+        "1 program was associated with more progress than similar students made: Readers." in page
+    )
     gain, loss = section(page, "Readers"), section(page, "Weekend bags")
     assert (
         "gained 4.3 points more than similar students who did not (between 3.0 and 5.6 points more)"
         in gain
     )
-    assert "An unrecorded factor would have to be at least" in gain and "naive comparison" in gain
+    assert (
+        "An unrecorded factor would have to be at least" in gain and "unadjusted comparison" in gain
+    )
     assert "Fewest sessions (up to 5)" in gain and '+6.0 <span class="ends">(+5.0 to +7.0)' in gain
     assert "31" not in gain, "the most that one student received"
     assert "gained 2.0 points less" in loss and "What the program costs is not on record." in loss
     silence = section(page, "Weekly mentoring")
-    assert "Cannot tell: nobody whose progress is known began it" in silence
+    assert "Not enough data to compare: nobody whose progress is known began it" in silence
     assert page.count('class="plot-range"') == 2 and page.count("<rect") == 2, (
         "a loss has another shape"
     )
@@ -83,14 +88,14 @@ def test_nobody_of_a_partner_finds_the_page_or_a_figure_of_it(site: TestSite, wh
         missing = browser.get("/nothing/here")
         assert (response.status_code, response.content) == (404, missing.content)
     for path in ("/caseload", "/agreements"):
-        page = browser.get(path).text
+        page = one_line(browser.get(path).text)
         assert "/effects" not in page and not FIGURES.search(page), path
 
 
 def test_the_page_names_no_student_and_writes_no_look_down(site: TestSite):
     fill_page(site)
     for who in AUDITORS:
-        page = site.browser(who).get("/effects").text
+        page = one_line(site.browser(who).get("/effects").text)
         names = [
             str(row[name])
             for row in district.rows()["students"]
@@ -101,8 +106,8 @@ def test_the_page_names_no_student_and_writes_no_look_down(site: TestSite):
 
 
 def test_before_anything_was_worked_out_the_page_says_which_command(site: TestSite):
-    page = site.browser("district_admin").get("/effects").text
-    assert "Nothing has been worked out yet" in page and "<code>handrail effects</code>" in page
+    page = one_line(site.browser("district_admin").get("/effects").text)
+    assert "No results yet" in page and "<code>handrail effects</code>" in page
     assert not FIGURES.search(page) and page.count('action="/effects/costs"') == 3, (
         "costs can be stated before"
     )
@@ -116,7 +121,7 @@ def test_newer_records_make_the_figures_out_of_date_and_they_stay_readable(site:
     )
     rows["students"][0]["birth_date"] = date(2012, 1, 1)
     snapshot_of(rows, site.home)
-    page = site.browser("equity_reviewer").get("/effects").text
+    page = one_line(site.browser("equity_reviewer").get("/effects").text)
     assert "These figures are out of date: newer records were loaded." in page
     assert "gained 4.3 points more" in page
     assert "It is not in the figures above" in section(page, "Art")
@@ -131,8 +136,8 @@ def test_another_outcome_makes_the_figures_out_of_date(site: TestSite):
     for text in (None, "window_days = "):
         if text is not None:
             (site.home / "outcome.toml").write_text(text)
-        page = site.browser("data_scientist").get("/effects").text
-        assert "out of date: what counts as progress was changed." in page
+        page = one_line(site.browser("data_scientist").get("/effects").text)
+        assert "out of date: the definition of progress was changed." in page
 
 
 def state(browser: httpx2.Client, **fields: str) -> httpx2.Response:
@@ -157,11 +162,11 @@ def test_an_administrator_states_a_cost_and_the_figures_are_out_of_date_then(sit
         "year",
         site.clock[0],
     )
-    page = browser.get("/effects?done=cost").text
-    assert "What the program costs is written down." in page
-    assert "These figures are out of date: what a program costs was stated anew." in page
+    page = one_line(browser.get("/effects?done=cost").text)
+    assert "Program cost saved." in page
+    assert "These figures are out of date: a program's cost was updated." in page
     assert (
-        "It costs $1,250.50 a year now, which is not in the figures yet. The cost was stated by"
+        "It costs $1,250.50 a year now, which is not in the figures yet. The cost was entered by"
         " Staff" in page
     )
     assert 'value="1250.50"' in section(page, "Readers")
@@ -191,7 +196,7 @@ def test_a_wrong_cost_is_refused_in_words_and_what_was_typed_stays(
     site: TestSite, fields: dict[str, str], said: str
 ):
     response = state(site.browser("district_admin"), **fields)
-    assert response.status_code == 422 and said in response.text
+    assert response.status_code == 422 and said in one_line(response.text)
     assert program_costs(site.database) == {}
     if fields.get("program") is None:
         own = section(response.text, "After-school tutoring")
@@ -219,7 +224,7 @@ def test_figures_that_were_changed_are_not_shown(site: TestSite):
     fill_page(site)
     (file,) = (site.home / "effects").iterdir()
     file.write_text(file.read_text().replace("4.3", "9.3"))
-    page = site.browser("district_admin").get("/effects").text
+    page = one_line(site.browser("district_admin").get("/effects").text)
     assert "The figures cannot be shown." in page and "9.3" not in page
 
 
@@ -238,4 +243,4 @@ def test_the_filled_page_is_whole_html_with_labels(site: TestSite, who: str):
     assert {field["id"] for field in fields} == labelled
     targets = set(re.findall(r'href="#([^"]+)"', response.text)) - {"main"}
     assert targets and targets <= set(ids)
-    assert "style=" not in response.text and "<script" not in response.text
+    assert "style=" not in one_line(response.text) and "<script" not in one_line(response.text)

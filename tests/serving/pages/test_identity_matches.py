@@ -26,6 +26,7 @@ from records.identity.participants import (
 from tests.serving import district
 from tests.serving.conftest import NOW, STAFF, TestSite
 from tests.serving.crawl import Page, crawl, csrf_of
+from tests.serving.html_text import one_line
 
 BORN = date(2013, 7, 21)
 SURE = Participant("tutors", "T-1", "Given02", "Lastname02", BORN, 3, "Hill School")
@@ -70,15 +71,16 @@ def take_back(
 def test_the_page_shows_the_participant_beside_the_students_with_how_alike_each_fact_is(
     matched: TestSite,
 ):
-    page = matched.browser("district_admin").get("/matches").text
-    assert "1 participant waits for somebody at the district" in page
+    page = one_line(matched.browser("district_admin").get("/matches").text)
+    assert "1 participant waits for district staff" in page
     assert (
-        "Thistlewood Lastname03, participant T-2 of Tutors" in page and "As Tutors wrote it" in page
+        "Thistlewood Lastname03, participant T-2 of Tutors" in page
+        and "As Tutors reported it" in page
     )
     row = re.sub(r"<[^>]+>", " ", page[page.index("Given03 Lastname03") :].split("</tr>")[0])
     for words in (
         "First name: different name. Last name: the same.",
-        "21 July 2013",
+        "July 21, 2013",
         "Grade 4",
         "Harbor School",
     ):
@@ -92,7 +94,7 @@ def test_whoever_is_shown_is_written_down_first_and_stamped(matched: TestSite): 
     browser = matched.browser("district_admin")
     offered = {student for one in review_queue(matched.database) for student in one.offered}
     before = len(matched.log())
-    page = browser.get("/matches").text
+    page = one_line(browser.get("/matches").text)
     looks = matched.log()[before:]
     assert {one.student_id for one in looks} == offered == {"s04"}
     assert {(one.route, one.categories) for one in looks} == {
@@ -103,7 +105,8 @@ def test_whoever_is_shown_is_written_down_first_and_stamped(matched: TestSite): 
     assert matched.log()[-1].student_id == "s03"
     logged = len(matched.log())
     assert (
-        "Shown to" not in browser.get("/matches?show=decided").text and len(matched.log()) == logged
+        "Shown to" not in one_line(browser.get("/matches?show=decided").text)
+        and len(matched.log()) == logged
     )
 
 
@@ -122,7 +125,9 @@ def test_nobody_but_the_districts_administrators_finds_the_queue_or_a_way_to_ans
     ):
         assert response.status_code == 404
     for path, response in crawl(browser).items():
-        assert "/matches" not in response.text and "Thistlewood" not in response.text, path
+        assert "/matches" not in one_line(response.text) and "Thistlewood" not in one_line(
+            response.text
+        ), path
     assert (
         linked_students(matched.database, "tutors") == {"T-1": "s03"}
         and manually_decided(matched.database) == []
@@ -134,11 +139,11 @@ def test_a_choice_links_the_participant_and_keeps_who_said_so_and_when(matched: 
     response = say(browser, matched.handle("district_admin", "s04"))
     assert (response.status_code, response.headers["location"]) == (303, "/matches")
     assert linked_students(matched.database, "tutors") == {"T-1": "s03", "T-2": "s04"}
-    assert "Nobody is on this list." in browser.get("/matches").text
-    page = browser.get("/matches?show=decided").text
+    assert "Nobody is on this list." in one_line(browser.get("/matches").text)
+    page = one_line(browser.get("/matches?show=decided").text)
     assert (
         "Staff district_admin" in page
-        and "17 April 2026, 10:30" in page
+        and "April 17, 2026, 10:30 AM" in page
         and "Given03 Lastname03" in page
     )
     [kept] = manually_decided(matched.database)
@@ -152,7 +157,7 @@ def test_none_of_these_leaves_the_participant_unlinked_and_off_the_queue(matched
         linked_students(matched.database, "tutors") == {"T-1": "s03"}
         and review_queue(matched.database) == []
     )
-    assert "Not a student of this district" in browser.get("/matches?show=decided").text
+    assert "Not a student of this district" in one_line(browser.get("/matches?show=decided").text)
 
 
 @pytest.mark.parametrize(("participant", "show"), [("T-1", "linked"), ("T-2", "decided")])
@@ -165,9 +170,9 @@ def test_what_was_said_or_linked_can_be_taken_back(matched: TestSite, participan
     assert participant not in linked_students(matched.database, "tutors")
     record_matches(matched.database, "tutors", MATCHES, matched.clock[0])
     assert participant not in linked_students(matched.database, "tutors")
-    page = browser.get("/matches").text
+    page = one_line(browser.get("/matches").text)
     assert f"participant {participant} of Tutors" in page
-    assert "Staff district_admin took back the earlier answer on 17 April 2026." in page
+    assert "Staff district_admin undid the earlier answer on April 17, 2026." in page
 
 
 def test_a_changed_participant_comes_back_saying_so_with_the_earlier_answer_marked(
@@ -177,8 +182,8 @@ def test_a_changed_participant_comes_back_saying_so_with_the_earlier_answer_mark
     say(browser, matched.handle("district_admin", "s04"))
     other = Participant("tutors", "T-2", "Wren", "Sparrow", BORN, 4, "Harbor School")
     record_matches(matched.database, "tutors", [Match(other, MatchStatus.NONE, None, ())], NOW)
-    page = browser.get("/matches").text
-    assert "said on 17 April 2026 which student this is." in page
+    page = one_line(browser.get("/matches").text)
+    assert "decided on April 17, 2026 which student this is." in page
     assert "Since then Tutors has changed the name or the birth date" in page
     assert "The earlier answer" in page and "Given03 Lastname03" in page
     assert linked_students(matched.database, "tutors") == {"T-1": "s03"}
@@ -195,7 +200,7 @@ def test_a_late_or_foreign_answer_changes_nothing_and_is_told_plainly(
     assert refused.status_code == 409
     assert (
         "That student is not one of those offered for this participant. Nothing was changed."
-        in refused.text
+        in one_line(refused.text)
     )
     assert say(browser, "s04").status_code == 404
     assert say(browser, matched.handle("caseworker", "s04")).status_code == 404
@@ -212,7 +217,7 @@ def test_a_late_or_foreign_answer_changes_nothing_and_is_told_plainly(
     late = say(browser, "none")
     assert (
         late.status_code == 409
-        and "Someone else has already resolved this participant." in late.text
+        and "Someone else has already resolved this participant." in one_line(late.text)
     )
     assert linked_students(matched.database, "tutors") == {"T-1": "s03", "T-2": "s04"}
 
@@ -236,8 +241,8 @@ def test_a_student_can_be_looked_up_by_number_who_is_shown_written_down_and_then
     found = look_up(browser, " s09 ")
     assert (
         found.status_code == 200
-        and "Given08 Lastname08" in found.text
-        and "Looked up by number" in found.text
+        and "Given08 Lastname08" in one_line(found.text)
+        and "Looked up by ID" in one_line(found.text)
     )
     assert Page(found.text).problems == []
     assert {(one.student_id, one.route) for one in matched.log()[before:]} == {
@@ -262,7 +267,7 @@ def test_a_number_of_nobody_is_told_plainly_and_names_nobody(matched: TestSite):
             f'"{number}"', ""
         )
     assert (
-        "No student of the district has this number. Nothing was changed."
+        "No student in the district has this ID. Nothing was changed."
         in look_up(browser, "s99").text
     )
     assert look_up(browser, "s09", participant="T-9").status_code == 409
@@ -274,7 +279,7 @@ def test_a_participant_whom_nobody_is_like_can_be_looked_up_or_said_to_be_no_stu
     matched: TestSite,
 ):
     browser, handle = matched.browser("district_admin"), matched.handle("district_admin", "s09")
-    page = browser.get("/matches?show=unfound").text
+    page = one_line(browser.get("/matches?show=unfound").text)
     assert (
         "Xiomara Okonkwo, participant T/3 &amp; of Tutors" in page
         and "Not a student of this district" in page
@@ -285,7 +290,7 @@ def test_a_participant_whom_nobody_is_like_can_be_looked_up_or_said_to_be_no_stu
     assert (answer.status_code, answer.headers["location"]) == (303, "/matches?show=unfound")
     assert take_back(browser, "T/3 &", "decided").status_code == 303
     assert say(browser, "none", "T/3 &").status_code == 303
-    assert "Nobody is on this list." in browser.get("/matches?show=unfound").text
+    assert "Nobody is on this list." in one_line(browser.get("/matches?show=unfound").text)
 
 
 def test_the_name_of_somebody_who_is_no_student_is_deleted_and_the_page_says_so(matched: TestSite):
@@ -294,19 +299,19 @@ def test_the_name_of_somebody_who_is_no_student_is_deleted_and_the_page_says_so(
     assert (
         purge_non_student_names(matched.database, NOW + NAME_RETENTION + timedelta(minutes=1)) == 1
     )
-    page = browser.get("/matches?show=decided").text
+    page = one_line(browser.get("/matches?show=decided").text)
     assert "Name deleted 30 days after the answer" in page and "Thistlewood" not in page
 
 
 def test_a_student_who_has_left_the_records_is_not_named(matched: TestSite):
     record_matches(matched.database, "tutors", [Match(SURE, MatchStatus.LINKED, "gone", ())], NOW)
-    page = matched.browser("district_admin").get("/matches?show=linked").text
+    page = one_line(matched.browser("district_admin").get("/matches?show=linked").text)
     assert "A student who is no longer in the district" in page and "records</td>" in page
 
 
 def test_each_form_can_be_read_and_worked_without_seeing(matched: TestSite):
     for path in ("/matches", "/matches?show=linked"):
-        page = Page(matched.browser("district_admin").get(path).text)
+        page = Page(one_line(matched.browser("district_admin").get(path).text))
         assert page.problems == [] and page.open == []
         fields = [field for field in page.all("input") if field.get("type") != "hidden"]
         labelled = {label["for"] for label in page.all("label")}
@@ -332,9 +337,12 @@ def test_a_long_queue_is_read_a_page_at_a_time(site: TestSite):  # R31
         NOW,
     )
     browser = site.browser("district_admin")
-    first, second = browser.get("/matches").text, browser.get("/matches?page=2").text
-    third = browser.get("/matches?page=3").text
+    first, second = (
+        one_line(browser.get("/matches").text),
+        one_line(browser.get("/matches?page=2").text),
+    )
+    third = one_line(browser.get("/matches?page=3").text)
     assert [page.count("<fieldset") for page in (first, second, third)] == [20, 20, 5]
     assert "45 participants wait" in third and "Showing 41 to 45 of 45." in third
-    assert "There is no such page." in browser.get("/matches?page=99").text
+    assert "There is no such page." in one_line(browser.get("/matches?page=99").text)
     assert district.CANARY not in first + second + third

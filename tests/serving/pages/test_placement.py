@@ -26,6 +26,7 @@ from serving.students.caseload import Caseload, RankingInputs, caseload
 from tests.random_districts import redraw_out_of_scope
 from tests.records.conftest import snapshot_of
 from tests.serving.conftest import NOW, STAFF, TestSite, open_site
+from tests.serving.html_text import one_line
 from tests.serving.placement_district import OWN, planning_rows, train_placement_model
 from tests.serving.site.test_html import check_page
 from tests.serving.students.test_decisions import scope_of
@@ -121,7 +122,9 @@ def told(page: httpx2.Response) -> str:
 def rows_of(page: httpx2.Response) -> dict[str, tuple[str, str]]:
     """By handle: what the plan and the order of urgency give, as the list of all has it."""
     found = {}
-    for row in re.findall(r"<tr><th scope=\"row\"><a href=\"/students/.*?</tr>", page.text, re.S):
+    for row in re.findall(
+        r"<tr><th scope=\"row\"><a href=\"/students/.*?</tr>", one_line(page.text), re.S
+    ):
         handle = _HANDLE.search(row)
         cells = re.findall(
             r"data-label=\"(?:This plan|In order of urgency)\">(.*?)</td>", row, re.S
@@ -142,14 +145,17 @@ def test_the_page_is_there_for_those_alone_whose_scope_may_hold_suggestions(
     for who, (_, role, _) in STAFF.items():
         answer = site.browser(who).get(ASK)
         if role in PLACEMENT_ROLES:
-            assert answer.status_code == 200 and 'aria-current="page"' in answer.text, who
+            assert answer.status_code == 200 and 'aria-current="page"' in one_line(answer.text), who
         else:
             assert (answer.status_code, answer.content) == (404, nowhere.content), who
         if who == "pantry":
-            assert "shows you no suggestion of a support that your own programs offer" in told(
-                answer
+            assert (
+                "does not show you suggestions of a support that your own programs offer"
+                in told(answer)
             )
-            assert "points" not in answer.text and "/students/" not in answer.text
+            assert "points" not in one_line(answer.text) and "/students/" not in one_line(
+                answer.text
+            )
 
 
 def test_the_plan_is_the_best_over_what_the_scope_suggests_beside_the_order_of_urgency(
@@ -166,14 +172,14 @@ def test_the_plan_is_the_best_over_what_the_scope_suggests_beside_the_order_of_u
         }
     said = told(page)
     assert (
-        f"Of {len(benefits)} students to whom a support of yours is suggested, 15 would get a"
+        f"Of {len(benefits)} students to whom one of your supports is suggested, 15 would get a"
         " place." in said
     )
     assert (
-        f"the expected benefit is about {plan.best.total:.1f} points: {plan.gain:.1f} more than in"
-        " order of" in said
+        f"The total expected benefit is about {plan.best.total:.1f} points: {plan.gain:.1f} more"
+        " than in order of" in said
     )
-    assert "You decide; nothing happens by itself." in said
+    assert "You decide; nothing happens automatically." in said
 
 
 def test_who_would_change_places_stands_on_two_lists(
@@ -181,14 +187,16 @@ def test_who_would_change_places_stands_on_two_lists(
 ):
     best, greedy = ({place.student for place in side.given} for side in (plan.best, plan.greedy))
     assert best - greedy and greedy - best
-    page = planning.browser("caseworker").get(ASK).text
+    page = one_line(planning.browser("caseworker").get(ASK).text)
     for heading, students in (
         ("A place by this plan, and not in order of urgency", best - greedy),
         ("A place in order of urgency, and not by this plan", greedy - best),
     ):
         part = page.split(f"<h3>{heading}</h3>")[1].split("</div>")[0]
         assert set(_HANDLE.findall(part)) == {scope.handle(student) for student in students}
-    assert "Who would change places" not in planning.browser("caseworker").get(ASK + "&page=2").text
+    assert "What the plan changes" not in one_line(
+        planning.browser("caseworker").get(ASK + "&page=2").text
+    )
 
 
 def test_the_form_begins_with_what_is_free_on_record_and_offers_own_supports_alone(
@@ -197,15 +205,15 @@ def test_the_form_begins_with_what_is_free_on_record_and_offers_own_supports_alo
     page = planning.browser("caseworker").get("/places")
     fields = dict(re.findall(r'name="places_(\w+)" type="number"[^>]* value="(\d*)"', page.text))
     assert fields == {"food": "5", "mentoring": "12", "tutoring": "30"}
-    assert "9 places on record; 4 students of your list taking part." in told(page)
+    assert "9 places on record; 4 students on your caseload enrolled." in told(page)
 
 
 def test_what_is_free_is_unknown_until_somebody_says_so(uneven: TestSite):
     page = uneven.browser("caseworker").get("/places")
-    assert "How many places there are is not on record." in page.text and not _HANDLE.search(
+    assert "The number of places is not on record." in one_line(page.text) and not _HANDLE.search(
         page.text
     )
-    assert "Write above how many places you have to see a plan." in told(page)
+    assert "enter above how many places you have." in told(page)
 
 
 def test_every_student_who_is_shown_is_on_the_log_once_and_their_list_is_kept(
@@ -229,7 +237,7 @@ def test_every_student_who_is_shown_is_on_the_log_once_and_their_list_is_kept(
         ), path
         assert (
             bool(handles)
-            == ("Do not pass it on" in page.text)
+            == ("Do not pass it on" in one_line(page.text))
             == ("page=9" not in path and "=x" not in path)
         ), path
     rows = planning.log()[start:]
@@ -251,10 +259,13 @@ def test_a_number_that_is_none_is_said_plainly_and_shows_nobody(planning: TestSi
         "/places", params={"places_food": number, "places_mentoring": "2"}
     )
     assert page.status_code == 422
-    assert "Food help: write the places as a whole number from 0 to 10,000." in told(page)
     assert (
-        'aria-invalid="true"' in page.text
-        and "<b>" not in page.text
+        "Food assistance: enter the number of places as a whole number from 0 to 10,000."
+        in told(page)
+    )
+    assert (
+        'aria-invalid="true"' in one_line(page.text)
+        and "<b>" not in one_line(page.text)
         and not _HANDLE.search(page.text)
     )
     check_page("/places", page.text)
@@ -274,7 +285,7 @@ def test_a_floor_that_is_none_or_a_page_that_is_none_is_no_error_of_ours(plannin
         browser.get(ASK + "&places_housing_help=3&places_nothing=2").content
         == browser.get(ASK).content
     )
-    assert "There is no such page." in browser.get(ASK + "&page=9").text
+    assert "There is no such page." in one_line(browser.get(ASK + "&page=9").text)
 
 
 @pytest.mark.parametrize(("floor", "column"), [("school", "school_id"), ("grade", "grade_level")])
@@ -299,23 +310,21 @@ def test_each_group_gets_its_fair_share(
     assert got.total() == 15 and all(
         got[group] >= int(15 * size / len(benefits)) for group, size in sizes.items()
     )
-    assert (
-        "Students with a suggestion" in page.text and "That share cannot be kept" not in page.text
-    )
+    assert "Students with a suggestion" in one_line(
+        page.text
+    ) and "That minimum is not possible" not in one_line(page.text)
 
 
 def test_a_share_that_cannot_be_kept_is_said_with_what_would_be_possible(uneven: TestSite):
     browser = uneven.browser("caseworker")
     said = told(browser.get("/places?places_mentoring=12&floor=grade"))
     assert re.search(
-        r"That share cannot be kept\. Grades 9 to 12: what you ask for it comes to [2-6] places,"
+        r"That minimum is not possible\. Grades 9 to 12: what you ask for it comes to [2-6] places,"
         r" and at "
         "most 0 can go to its students",
         said,
     )
-    assert (
-        "Half of a fair share is not possible either. The plan below is the one without it." in said
-    )
+    assert "Half of a fair share is not possible either. The plan below has no minimum." in said
     assert "12 would get a place" in said
     said = told(browser.get("/places?places_mentoring=12&places_food=2&floor=grade"))
     assert (
@@ -323,7 +332,7 @@ def test_a_share_that_cannot_be_kept_is_said_with_what_would_be_possible(uneven:
         and "Half of a fair share for each is possible" in said
     )
     half = told(browser.get("/places?places_mentoring=12&places_food=2&floor=grade_half"))
-    assert "That share cannot be kept" not in half
+    assert "That minimum is not possible" not in half
     least = re.search(r"Grades 9 to 12 \d+ (\d+) (\d+) ", half)
     assert least and 1 <= int(least[1]) <= int(least[2]), (
         "students with a suggestion, at least, by this plan"
@@ -345,7 +354,7 @@ def test_without_an_approved_model_the_page_says_what_the_caseload_says(
     page = planning.browser("caseworker").get(ASK)
     assert (
         page.status_code == 200
-        and '<p class="note">The district has not approved any.</p>' in page.text
+        and '<p class="note">The district has not approved any.</p>' in one_line(page.text)
     )
     assert not _HANDLE.search(page.text) and len(planning.log()) == before
 
@@ -355,7 +364,7 @@ def test_the_pages_are_whole_html_without_a_script_or_a_claim_of_cause(planning:
     for path in ("/places", ASK, ASK + "&floor=school", ASK + "&floor=grade_half&page=2"):
         page = browser.get(path)
         check_page(path, page.text)
-        assert "<script" not in page.text
+        assert "<script" not in one_line(page.text)
         said = told(page).lower()
         for word in (
             "risk score",

@@ -134,7 +134,7 @@ def test_a_notice_leads_to_what_that_person_saw(small: TestSite):  # R31
     assert refused(page), "four students are more than this district shows at once"
     wide = open_site(small.home)
     page = wide.browser("district_admin").get(told.path)
-    assert "4 looks by Staff caseworker" in page.text and page.text.count("Staff coordinator") == 0
+    assert "4 views by Staff caseworker" in page.text and page.text.count("Staff coordinator") == 0
 
 
 def test_two_people_do_not_share_a_limit_and_the_next_day_starts_anew(small: TestSite):  # R31
@@ -144,7 +144,7 @@ def test_two_people_do_not_share_a_limit_and_the_next_day_starts_anew(small: Tes
     assert [refused(browser.get(path)) for path in paths] == [False] * 4 + [True] * 2
     assert browser.get(paths[4]).headers["retry-after"] == "1"
     assert not refused(small.browser("coordinator").get(paths[4])), (
-        "somebody else of the same organisation"
+        "somebody else of the same organization"
     )
     small.clock[0] += timedelta(seconds=1)
     assert [refused(browser.get(path)) for path in paths[2:]] == [False] * 4

@@ -30,7 +30,7 @@ def said(response: httpx2.Response) -> tuple[int, Mapping[str, str], bytes]:
 
 
 def out_of_scope(site: TestSite, who: str) -> list[str]:
-    """A handle of another organisation's, and the one that this person would have of a student they
+    """A handle of another organization's, and the one that this person would have of a student they
     do not see.
     """
     viewer = active_staff_member(site.database, STAFF[who][0])

@@ -143,7 +143,7 @@ def test_before_its_records_are_published_the_site_says_so_and_shows_nobody(wall
     (walled_site.home / "snapshots" / "CURRENT").write_text(another_snapshot(walled_site.home))
     answer = walled_site.browser("caseworker").get("/caseload")
     assert answer.status_code == 503
-    assert "being brought up to date" in answer.text
+    assert "The records are being updated" in answer.text
     assert walled_site.log() == []
 
 

@@ -31,6 +31,7 @@ from records.snapshots.snapshot import Snapshot
 from tests.records.conftest import agreement_text, snapshot_of
 from tests.serving import district
 from tests.serving.conftest import GRANTED, NOW, SECRET, STAFF, TestSite, open_site
+from tests.serving.html_text import one_line
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
 ORDINARY, SHORT, LONG = date(2026, 7, 31), date(2026, 3, 8), date(2026, 11, 1)
@@ -82,7 +83,7 @@ def test_an_agreement_ends_with_its_last_day_while_the_session_goes_on(
     site.clock[0] = local(midnight)
     assert answers(site, browser, handle) == {404}
     page = browser.get("/agreements/a1")
-    assert page.status_code == 200 and "Ended on" in page.text
+    assert page.status_code == 200 and "Ended on" in one_line(page.text)
 
 
 def test_the_hour_that_comes_twice_is_one_of_the_last_day(site: TestSite):  # R11
@@ -124,7 +125,7 @@ def by_hold(site: TestSite) -> None:
 
 
 def by_suspension(site: TestSite) -> None:
-    """An organisation is suspended by revoking all that it has."""
+    """An organization is suspended by revoking all that it has."""
     revoke_agreement(site.database, "a1", NOW)
 
 
@@ -135,22 +136,25 @@ def test_what_closes_a_record_closes_it_for_the_next_request(
     browser, handle = site.browser("caseworker"), site.handle("caseworker", "s01")
     assert answers(site, browser, handle) == {200}
     assert (
-        handle in browser.get("/caseload").text and handle in browser.get("/api/v1/students").text
+        handle in one_line(browser.get("/caseload").text)
+        and handle in browser.get("/api/v1/students").text
     )
     end(site)
     assert answers(site, browser, handle) == {404}
     listed = browser.get("/caseload")
     assert (
         listed.status_code == 200
-        and handle not in listed.text
-        and district.CANARY not in listed.text
+        and handle not in one_line(listed.text)
+        and district.CANARY not in one_line(listed.text)
     )
     assert handle not in browser.get("/api/v1/students").text
 
 
-def test_a_suspended_organisations_staff_are_told_why_their_list_is_empty(site: TestSite):  # R12
+def test_a_suspended_organizations_staff_are_told_why_their_list_is_empty(site: TestSite):  # R12
     by_suspension(site)
-    assert "no agreement in force today" in site.browser("coordinator").get("/caseload").text
+    assert "no agreement in force today" in one_line(
+        site.browser("coordinator").get("/caseload").text
+    )
 
 
 def test_an_opt_out_that_ends_opens_the_record_again(site: TestSite):
@@ -188,11 +192,11 @@ def by_consent(site: TestSite, until: date = date(2026, 8, 31)) -> int:
 def test_a_revoked_consent_takes_back_alerts_that_were_worked_out_before_it(site: TestSite):  # R12
     number = by_consent(site)
     browser, handle = site.browser("caseworker"), site.handle("caseworker", "s01")
-    assert "in a row" in browser.get("/caseload").text
+    assert "in a row" in one_line(browser.get("/caseload").text)
     officer = scope_of(site, "district_admin").viewer
     revoke_consent(site.database, officer, number, by="A parent", on=NOW.date(), now=NOW)
     assert answers(site, browser, handle) == {404}
-    after = browser.get("/caseload").text
+    after = one_line(browser.get("/caseload").text)
     assert "in a row" not in after and handle not in after
 
 
@@ -236,5 +240,5 @@ def test_a_newer_version_of_a_revoked_agreement_opens_nothing_until_an_officer_t
     reinstate(site.database, parse_agreement(text, "a1"), officer, "The breach was put right", NOW)
     assert answers(site, browser, handle) == {200}
     said = "The breach was put right"
-    assert said in site.browser("district_admin").get("/agreements/a1").text
-    assert said not in browser.get("/agreements/a1").text, "why is for the district"
+    assert said in one_line(site.browser("district_admin").get("/agreements/a1").text)
+    assert said not in one_line(browser.get("/agreements/a1").text), "why is for the district"

@@ -45,12 +45,13 @@ def test_a_gain_is_a_range_beside_the_naive_figure_and_its_cost():
     )
     assert (
         said[1]
-        == "About 10 records of students who took part are left out: nobody alike went without."
+        == "About 10 records of students who took part are excluded: no similar student went"
+        " without the program."
     )
-    assert "naive comparison" in said[2] and "1.2 points less" in said[2]
+    assert "unadjusted comparison" in said[2] and "1.2 points less" in said[2]
     assert said[3:] == (
         "It costs $600 for each student.",
-        "A point of progress of one student went along with a cost of $200 to $600.",
+        "One point of progress by one student was associated with a cost of $200 to $600.",
     )
 
 
@@ -60,20 +61,17 @@ def test_a_loss_is_said_as_plainly():
         "gained 2.0 points less than similar students who did not (between 1.0 and 3.0 points less)"
         in said[0]
     )
-    assert (
-        said[-1]
-        == "What a point of progress costs cannot be told: it is not sure that there was any."
-    )
+    assert said[-1] == "Cost per point is unknown because the records do not clearly show a gain."
 
 
 def test_an_interval_that_holds_zero_is_no_gain():
     said = sentences(told(effect_of(0.5, -1.0, 2.0)), 4)
     assert (
         said[0]
-        == "About 120 students took part. Their progress cannot be told from that of similar "
-        "students who did not: anything from 1.0 points less to 2.0 points more."
+        == "About 120 students took part. Their progress was not distinguishable from that of"
+        " similar students who did not take part: anywhere from 1.0 points less to 2.0 points more."
     )
-    assert not any("A point of progress of one student" in one for one in said)
+    assert not any("One point of progress by one student" in one for one in said)
 
 
 def test_a_range_beside_zero_that_others_make_doubtful_says_why():
@@ -82,13 +80,12 @@ def test_a_range_beside_zero_that_others_make_doubtful_says_why():
     one = next(one for one in report.programs if one.program_id == "p1")
     said = sentences(one, report.family)
     assert (
-        "gained between 0.1 and 3.9 points more" in said[0]
-        and "not enough to tell from chance" in said[0]
+        "gained between 0.1 and 3.9 points more" in said[0] and "could be due to chance" in said[0]
     )
     assert said[1].startswith(
-        "By itself the range leaves out zero. But 5 programs are compared at once"
+        "By itself, the interval excludes zero. But 5 programs are compared at once"
     )
-    assert VERDICTS[one.verdict] == "No difference that the records can show"
+    assert VERDICTS[one.verdict] == "No detectable difference"
 
 
 @pytest.mark.parametrize("why", NO_ESTIMATE_REASONS)
@@ -96,7 +93,7 @@ def test_where_nobody_can_tell_no_figure_of_an_effect_is_said(why: str):
     one = told(suppressed_effect(why), DoseBand("low", 1, 2, suppressed_effect(why)))
     said = sentences(one, 4)
     assert one.amounts == (), "amounts of an effect that nobody can tell are left out"
-    assert said[0] == f"Cannot tell: {NO_ESTIMATE_REASONS[why]}."
+    assert said[0] == f"Not enough data to compare: {NO_ESTIMATE_REASONS[why]}."
     assert not any("9.9" in text for text in said) and sensitivity(one) == ""
 
 
@@ -117,15 +114,15 @@ def test_amounts_are_told_apart():
     ]
     found_bands = told(effect_of(2.0, 1.0, 3.0), *bands).amounts
     assert [dosage_range(one) for one in found_bands] == [
-        "Enrolled and never came",
+        "Enrolled but never attended",
         "Fewest sessions (up to 5)",
-        "A middling number (more than 5, up to 9)",
+        "Mid-range (more than 5, up to 9)",
         "Most sessions (more than 9)",
     ]
     assert [estimate_with_interval(one.figures.estimate) for one in found_bands] == [
         "+0.1 (-1.0 to +1.2)",
         "+1.0 (-0.2 to +2.2)",
-        "cannot tell",
+        "not enough data",
         "+3.0 (+2.0 to +4.0)",
     ]
     assert estimate_with_interval(Estimate(0.04, -0.04, 0.06)) == "0.0 (0.0 to +0.1)"
@@ -155,8 +152,8 @@ def test_the_summary_names_each_program_once():
         program(suppressed_effect(), key="d", name="Delta"),
     )
     assert summary(report) == (
-        "2 programs went with more progress than similar students made: Alpha and Beta.",
-        "1 program went with less progress than similar students made: Gamma.",
+        "2 programs were associated with more progress than similar students made: Alpha and Beta.",
+        "1 program was associated with less progress than similar students made: Gamma.",
         "1 program cannot be compared yet: Delta.",
     )
 

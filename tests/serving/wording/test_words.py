@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
+
 from records.canonical.schema import SUPPORTS
 from serving.wording import words
 from serving.wording.words import SUPPORT_LABELS
 from training.episodes.outcome import MEASURE_UNITS, OutcomeDefinition
 
 
-def test_a_point_is_told_in_what_the_district_lets_count():
+def test_a_point_is_worded_by_what_the_district_lets_count():
     assert (
         words.progress_point_text(OutcomeDefinition.declared().weights)
         == "One point is one more school day in every hundred, or two more points of 100 in course"
-        " marks."
+        " grades."
     )
     own = {
         "incident_free_days": 0.4,
@@ -23,9 +25,9 @@ def test_a_point_is_told_in_what_the_district_lets_count():
     }
     assert (
         words.progress_point_text(own)
-        == "One point is 3.3 more courses passed in every hundred, or four small steps up in the"
-        " same test, each a tenth of how far students' results usually lie apart, or 2.5 more"
-        " school days in every hundred without an incident written up."
+        == "One point is 3.3 more courses passed in every hundred, or a gain of four tenths of a"
+        " standard deviation on the same test, or 2.5 more school days in every hundred without an"
+        " incident written up."
     )
     assert words.progress_point_text(None) == words.progress_point_text({}) == words.OWN_POINT
 
@@ -36,3 +38,10 @@ def test_every_measure_has_words():
 
 def test_every_kind_of_support_has_words():
     assert set(SUPPORT_LABELS) == set(SUPPORTS)
+
+
+def test_days_and_times_are_written_the_american_way():
+    assert words.day(date(2026, 4, 7)) == "April 7, 2026"
+    assert words.date_time(datetime(2026, 4, 17, 0, 5)) == "April 17, 2026, 12:05 AM"
+    assert words.date_time("2026-04-17T12:30:00") == "April 17, 2026, 12:30 PM"
+    assert words.date_time("2026-04-17T21:05:00") == "April 17, 2026, 9:05 PM"
