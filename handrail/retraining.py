@@ -82,7 +82,7 @@ class NightlyResult:
                 "version": self.drift.version,
                 "features": str(self.drift.features),
                 "outcome": str(self.drift.outcome),
-                "train_anew": self.drift.train_anew,
+                "train_anew": self.drift.needs_retraining,
             },
         }
 

@@ -62,15 +62,16 @@ class Settings:
                 f"HANDRAIL_TODAY is {date_text!r}; it must be a day such as 2026-04-17"
             ) from None
         url = os.environ.get("HANDRAIL_DATABASE_URL") or f"sqlite:///{folder / 'handrail.db'}"
-        at_once = _whole_number(
-            "HANDRAIL_STUDENTS_AT_ONCE", DisclosureLimits.at_once, MAX_STUDENTS_PER_PAGE
+        per_response = _whole_number(
+            "HANDRAIL_STUDENTS_AT_ONCE", DisclosureLimits.per_response, MAX_STUDENTS_PER_PAGE
         )
         return cls(
             folder,
             url,
             today,
             DisclosureLimits(
-                at_once, _whole_number("HANDRAIL_STUDENTS_A_DAY", DisclosureLimits.a_day, at_once)
+                per_response,
+                _whole_number("HANDRAIL_STUDENTS_A_DAY", DisclosureLimits.a_day, per_response),
             ),
         )
 

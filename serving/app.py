@@ -60,5 +60,5 @@ def create_app(config: SiteConfig) -> FastAPI:
         return error_response(request, status)
 
     app.add_middleware(SecurityMiddleware, error_page=error_page)
-    site.shelf.start(config.clock())
+    site.approved_models.start(config.clock())
     return app

@@ -407,7 +407,7 @@ def _drifted(approvals: ApprovalService, model: ModelVersion, audit: Audit, now:
         since = [
             one.at
             for one in drift_reports_of(approvals.home, model.version)
-            if one.sha256 == model.sha256 and one.train_anew and one.at > audit.at
+            if one.sha256 == model.sha256 and one.needs_retraining and one.at > audit.at
         ]
     except DriftReportCorrupt as error:
         return (

@@ -81,7 +81,7 @@ def _print_day(drift: DriftReport, day: DayDrift) -> None:
         )
     print_table(table)
     for family in day.families:
-        if family.verdict is not DriftLevel.AS_BEFORE:
+        if family.verdict is not DriftLevel.STABLE:
             print_text(
                 f"{words.feature_family(family.name)}: {drift_words.largest_shift(family.worst)}."
             )

@@ -90,7 +90,7 @@ def show_draw_results(home: Home = None) -> None:
         "finding",
     )
     for order in results.orders:
-        beyond = order.beyond_best
+        beyond = order.difference_from_best
         table.add_row(
             order.name,
             format_estimate(asdict(order.value)),
@@ -152,8 +152,8 @@ def shadow(home: Home = None) -> None:
         f"Version {version} ran in shadow mode alongside the lists of {comparison.students:,}"
         " students. "
         + (
-            f"The first support was the same for {comparison.same_first:,}."
-            if comparison.same_first is not None
+            f"The first support was the same for {comparison.same_top:,}."
+            if comparison.same_top is not None
             else (
                 "The number with the same first support is suppressed: it would reveal fewer than"
                 f" {small_numbers.in_words} students."

@@ -86,7 +86,7 @@ def open_todays_emergency(settings: Settings, database: Database, now: datetime)
     open_emergency(
         database,
         office.scope(ADMIN_LOGIN, now),
-        office.student_of(PANTRY, now, 2, but_not_of=CLINIC),
+        office.student_at(PANTRY, now, 2, but_not_of=CLINIC),
         categories={Category.DIRECTORY, Category.ATTENDANCE, Category.SERVICES_OTHER},
         threat=(
             "The student was taken ill on the way to school and is at the clinic. Nobody at home"
@@ -111,17 +111,17 @@ class _Office:
         snapshot = Snapshot.current(self.settings.home)
         return scope_for(self.viewer(login), self.database, snapshot, at, self.settings.secret())
 
-    def student_of(self, login: str, at: datetime, position: int = 0, but_not_of: str = "") -> str:
+    def student_at(self, login: str, at: datetime, position: int = 0, but_not_of: str = "") -> str:
         """A student of a partner's list by position, from 0; stable for one district."""
         others = self.scope(but_not_of, at).students if but_not_of else frozenset()
-        return sorted(self.scope(login, at).by_agreement.students - others)[position]
+        return sorted(self.scope(login, at).without_emergencies.students - others)[position]
 
     def record_consents(self, consents_file: Path) -> None:
         began = datetime(2025, 9, 3, 9, 10)
         add_consents(self.database, self.scope(ADMIN_LOGIN, began), consents_file, began)
         at = datetime(2026, 3, 3, 10, 5)
         admin = self.scope(ADMIN_LOGIN, at)
-        add_opt_out(self.database, admin, self.student_of(MENTOR, at), at.date(), at)
+        add_opt_out(self.database, admin, self.student_at(MENTOR, at), at.date(), at)
         at = datetime(2026, 3, 10, 11, 30)
         in_force = min(
             consent.number for consent in consents(self.database) if consent.counts(at.date())
@@ -135,7 +135,7 @@ class _Office:
         record_demand(
             self.database,
             counsel,
-            self.student_of(PANTRY, at),
+            self.student_at(PANTRY, at),
             LegalDocument(
                 "administrative",
                 "An immigration enforcement officer",
@@ -149,7 +149,7 @@ class _Office:
             at,
         )
         at = datetime(2026, 3, 23, 9, 45)
-        student = self.student_of(TUTOR, at, 5)
+        student = self.student_at(TUTOR, at, 5)
         record_demand(
             self.database,
             counsel,
@@ -210,7 +210,7 @@ class _Office:
     def open_fire_emergency(self) -> None:
         """Open and end an emergency of a caseworker for a student of their own list."""
         at = datetime(2026, 4, 2, 7, 50)
-        scope, student = self.scope(HOUSING, at), self.student_of(HOUSING, at, 1)
+        scope, student = self.scope(HOUSING, at), self.student_at(HOUSING, at, 1)
         emergency = open_emergency(
             self.database,
             scope,
@@ -234,7 +234,7 @@ class _Office:
 
     def open_records(self) -> None:
         for login, position, at in RECORD_VIEWS:
-            self._open_record(login, self.student_of(login, at, position), at, list(Category))
+            self._open_record(login, self.student_at(login, at, position), at, list(Category))
 
     def destroy(self) -> None:
         """Destroy the record of a family that moved away; one backup with it lasts until June."""

@@ -30,13 +30,13 @@ _INSERT_OF_DIALECT = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 class RankedSupport:
     """One place on a list: its rank from 1, and the model's estimate of the support's benefit.
 
-    `first_chance` is the probability, 0 to 1, that it was listed first, given what scope showed.
+    `top_propensity` is the probability, 0 to 1, that it was listed first, given what scope showed.
     `benefit` and its lower bound `lower` are in progress points.
     """
 
     support: str
     rank: int
-    first_chance: float
+    top_propensity: float
     benefit: float
     lower: float
 
@@ -120,7 +120,7 @@ def _stored_fields(entry: RankedSupport) -> dict[str, Any]:
     return {
         "support": entry.support,
         "rank": entry.rank,
-        "first_chance": entry.first_chance,
+        "first_chance": entry.top_propensity,
         "benefit": entry.benefit,
         "lower": entry.lower,
     }
@@ -130,7 +130,7 @@ def _ranked_support(stored: Mapping[str, Any]) -> RankedSupport:
     return RankedSupport(
         support=stored["support"],
         rank=stored["rank"],
-        first_chance=stored["first_chance"],
+        top_propensity=stored["first_chance"],
         benefit=stored["benefit"],
         lower=stored["lower"],
     )

@@ -42,7 +42,7 @@ class DisclosureLimits:
     A day is a calendar day of the district and counts every response of the site.
     """
 
-    at_once: int = 200
+    per_response: int = 200
     a_day: int = 1_000
 
 
@@ -57,8 +57,8 @@ def exceeded_limit(
 
     A student whom the viewer has already been shown today is not counted again.
     """
-    if len(student_ids) > limits.at_once:
-        return TooManyStudents(limits.at_once, None)
+    if len(student_ids) > limits.per_response:
+        return TooManyStudents(limits.per_response, None)
     tomorrow = datetime.combine(now.date() + timedelta(days=1), time())
     shown_today = (
         DisclosureRow.user_id == viewer.user_id,

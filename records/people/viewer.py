@@ -144,7 +144,7 @@ class Scope:
         message = f"{self.viewer.organization_id}\0{student_id}".encode()
         return hmac.new(self.secret, message, hashlib.sha256).hexdigest()[:20]
 
-    def student_of(self, handle: str) -> str:
+    def student_for_handle(self, handle: str) -> str:
         """The student behind a handle.
 
         Raises:
@@ -156,7 +156,7 @@ class Scope:
             raise NotInScope("not found") from None
 
     @cached_property
-    def by_agreement(self) -> Scope:
+    def without_emergencies(self) -> Scope:
         """This scope without emergencies: lists, alerts and suggestions use only this."""
         if self.viewer.role not in PARTNER_ROLES:
             return self
@@ -177,8 +177,8 @@ class Scope:
             NotInScope: the student is not in scope.
         """
         self.handle(student_id)
-        agreed = self.by_agreement.grants.get(student_id, ())
-        seen = self.by_agreement.categories(student_id)
+        agreed = self.without_emergencies.grants.get(student_id, ())
+        seen = self.without_emergencies.categories(student_id)
         parts = [replace(self, grants={student_id: agreed})] if agreed else []
         for grant in self.grants[student_id]:
             if grant.legal_basis == EMERGENCY_BASIS and grant.categories - seen:
@@ -187,7 +187,7 @@ class Scope:
                 seen |= added.categories
         return tuple(parts)
 
-    def narrowed(self, student_id: str, grant: Grant) -> Scope:
+    def restricted_to(self, student_id: str, grant: Grant) -> Scope:
         """One student of this scope under another grant, and no more than this scope shows.
 
         Raises:

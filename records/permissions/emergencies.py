@@ -107,7 +107,7 @@ def open_emergency(
         EmergencyError: something is missing, too long or can never be opened, or this person may
             not open it.
     """
-    scope.by_agreement.handle(student_id)
+    scope.without_emergencies.handle(student_id)
     threat, reason, requested = threat.strip(), reason.strip(), frozenset(categories)
     _check(threat, reason, requested, hours)
     person = _reader(database, scope, student_id, requested, user_id, now.date())
@@ -246,7 +246,7 @@ def _reader(
     """The person who is to read the record: the caseworker, or whom the district chose."""
     viewer = scope.viewer
     if viewer.role is Role.CASEWORKER and user_id is None:
-        if requested <= scope.by_agreement.categories(student_id):
+        if requested <= scope.without_emergencies.categories(student_id):
             raise EmergencyError("You see these parts of the record already, without an emergency.")
         return viewer
     with database.session() as session:

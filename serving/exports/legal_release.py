@@ -82,7 +82,7 @@ def create_release(
         (),
     )
     try:
-        narrowed = scope.narrowed(student, grant)
+        narrowed = scope.restricted_to(student, grant)
     except NotInScope:
         raise LegalDemandError("This student's record no longer exists.") from None
     content = _archive(ScopedRecords(snapshot, narrowed), terms)

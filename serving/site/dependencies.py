@@ -65,7 +65,7 @@ def student_in_scope(handle: str, visit: CurrentVisit) -> str:
     Raises:
         NotInScope: no such student, or one whom this viewer may not see; nobody can tell which.
     """
-    return visit.scope.student_of(handle)
+    return visit.scope.student_for_handle(handle)
 
 
 def student_in_full_scope(handle: str, visit: CurrentVisit) -> str:
@@ -74,7 +74,7 @@ def student_in_full_scope(handle: str, visit: CurrentVisit) -> str:
     Raises:
         NotInScope: no such student, or one whom this viewer may not see; nobody can tell which.
     """
-    return visit.full_scope.student_of(handle)
+    return visit.full_scope.student_for_handle(handle)
 
 
 def student_in_log(handle: str, visit: DistrictAdminVisit) -> str:
@@ -85,9 +85,9 @@ def student_in_log(handle: str, visit: DistrictAdminVisit) -> str:
         NotInScope: neither the records nor the log name them.
     """
     try:
-        return visit.scope.student_of(handle)
+        return visit.scope.student_for_handle(handle)
     except NotInScope:
-        return visit.disclosure_log_scope.student_of(handle)
+        return visit.disclosure_log_scope.student_for_handle(handle)
 
 
 StudentInScope = Annotated[str, Depends(student_in_scope)]

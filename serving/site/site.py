@@ -46,7 +46,7 @@ class Site:
 
     def __init__(self, config: SiteConfig) -> None:
         self.config = config
-        self.shelf = ApprovedModelCache(config.home, config.database, config.secret)
+        self.approved_models = ApprovedModelCache(config.home, config.database, config.secret)
         self.result_cache = ResultCache()
         self.templates = template_environment()
         self.templates.globals["is_within"] = is_within

@@ -112,7 +112,7 @@ class Visit:
         """What agreements let this person see. Lists, alerts and suggestions rest on it: no
         emergency changes any of them.
         """
-        return self.full_scope.by_agreement
+        return self.full_scope.without_emergencies
 
     @cached_property
     def full_scope(self) -> Scope:
@@ -169,17 +169,17 @@ class Visit:
         """
         scope = scope or self.scope
         code = text.strip()
-        return code if code in scope.students else scope.student_of(code)
+        return code if code in scope.students else scope.student_for_handle(code)
 
     @cached_property
     def ranking(self) -> RankingInputs:
         """The model and the settings that rank supports now."""
-        shelf, config = self.site.shelf, self.site.config
-        champion, no_model_reason = shelf.model(self.now)
+        models, config = self.site.approved_models, self.site.config
+        champion, no_model_reason = models.model(self.now)
         return RankingInputs(
             champion,
             no_model_reason,
-            shelf.challenger(self.now),
+            models.challenger(self.now),
             current_exploration(self.database),
             config.secret,
         )

@@ -347,7 +347,7 @@ def _model_advice(
         weekly_draw(ranking.secret, as_of, model.sha256),
         MAX_SUGGESTIONS_SHOWN,
     )
-    propensities = shown.groupby("student_id")["first_chance"].apply(tuple).to_dict()
+    propensities = shown.groupby("student_id")["top_propensity"].apply(tuple).to_dict()
     advice = {
         str(student): Advice(
             (),

@@ -45,16 +45,16 @@ def order_suggestions(
         max_shown: how many a student is shown; no other takes part in a draw.
 
     Returns:
-        The shown rows by student and rank, with `rank` as it is shown and `first_chance`, the
+        The shown rows by student and rank, with `rank` as it is shown and `top_propensity`, the
         probability of being placed first; and for each student whose order could be randomized,
         whether it was.
     """
     shown = table[table["rank"] <= max_shown].copy()
-    shown["first_chance"] = (shown["rank"] == 1).astype("float64")
+    shown["top_propensity"] = (shown["rank"] == 1).astype("float64")
     if not exploration.on or shown.empty:
         return shown, {}
     near_best = _near_best(shown, exploration.within)
-    shown["first_chance"] = _top_propensities(shown, near_best, exploration.share)
+    shown["top_propensity"] = _top_propensities(shown, near_best, exploration.share)
     randomized: dict[str, bool] = {}
     for student, candidates in shown[near_best].groupby("student_id"):
         whether, which = draw(str(student))

@@ -78,13 +78,13 @@ def day_summary(day: DayDrift) -> str:
         return (
             f"{when} there was not enough data to say whether students changed: {day.cannot_tell}."
         )
-    if day.verdict is DriftLevel.AS_BEFORE:
+    if day.verdict is DriftLevel.STABLE:
         return (
             f"{when} the student population looked as it did in training, in every kind of record."
         )
     changed = sorted(
-        (family for family in day.families if family.verdict is not DriftLevel.AS_BEFORE),
-        key=lambda family: family.verdict is not DriftLevel.MUCH,
+        (family for family in day.families if family.verdict is not DriftLevel.STABLE),
+        key=lambda family: family.verdict is not DriftLevel.MAJOR,
     )
     parts = []
     for verdict, families in groupby(changed, key=lambda family: family.verdict):
@@ -124,8 +124,8 @@ def outcome_sentence(drift: DriftReport) -> str:
 
 def recommended_action(drift: DriftReport) -> str:
     """What to do now."""
-    if drift.train_anew:
-        much_change = drift.features is DriftLevel.MUCH
+    if drift.needs_retraining:
+        much_change = drift.features is DriftLevel.MAJOR
         reason = (
             "the student population changed much"
             if much_change
@@ -136,7 +136,7 @@ def recommended_action(drift: DriftReport) -> str:
         return f"What to do: {RETRAIN}"
     if not drift.days:
         return "What to do: nothing now. Run handrail drift again after the next decision day."
-    if drift.features is DriftLevel.SOME:
+    if drift.features is DriftLevel.MODERATE:
         return (
             "What to do: nothing now. Run handrail drift again after the next decision day: the"
             " change may grow."

@@ -33,6 +33,7 @@ NUMBERS = (
     "episodes",
     "other",
     "same_first",
+    "same_top",
 )
 """What numbers of students, or of their records, are called in what is published."""
 

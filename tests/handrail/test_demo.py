@@ -216,7 +216,7 @@ def test_the_caseworker_of_the_running_emergency_sees_what_it_opens(made: Made):
         NOW,
         made.settings.secret(),
     )
-    assert running.student_id not in scope.by_agreement.students
+    assert running.student_id not in scope.without_emergencies.students
     handle = scope.handle(running.student_id)
     assert handle in made.page(CLINIC, "/caseload").text
     assert (

@@ -35,19 +35,19 @@ def cost_per_point(per_student: float, effect: Effect) -> Estimate | None:
     )
 
 
-def cost_per_student(cost: Cost, students_a_year: float, sessions_each: float) -> float | None:
+def cost_per_student(cost: Cost, students_per_year: float, sessions_each: float) -> float | None:
     """Dollars for one student served; None where sessions or students are needed and not on record.
 
     Args:
         cost: of the program.
-        students_a_year: students in the program in a year, on average.
+        students_per_year: students in the program in a year, on average.
         sessions_each: sessions that a student attends, on average; NaN where not recorded.
     """
     if cost.per == "student":
         return cost.dollars
     if cost.per == "session":
         return cost.dollars * sessions_each if np.isfinite(sessions_each) else None
-    return cost.dollars / students_a_year if students_a_year > 0 else None
+    return cost.dollars / students_per_year if students_per_year > 0 else None
 
 
 def session_costs(programs: pd.DataFrame) -> dict[str, Cost]:

@@ -48,7 +48,7 @@ class ProgramEffect:
     support: str
     effect: Effect
     dosage: tuple[DoseBand, ...]
-    students_a_year: float
+    students_per_year: float
     cost_per_student: float | None
     cost_per_point: Estimate | None
 
@@ -140,7 +140,7 @@ def program_effects(
                 support=str(row[Programs.SUPPORT]),
                 effect=effect,
                 dosage=dose_bands,
-                students_a_year=yearly,
+                students_per_year=yearly,
                 cost_per_student=per_student,
                 cost_per_point=None if per_student is None else cost_per_point(per_student, effect),
             )

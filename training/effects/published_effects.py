@@ -289,7 +289,7 @@ def _published(
     program: ProgramEffect, joint: JointVerdict, cost: Cost | None, small_numbers: SmallNumbers
 ) -> PublishedEffect:
     effect, per_student = program.effect, program.cost_per_student
-    few = min(effect.served, program.students_a_year) < small_numbers.smallest_cell
+    few = min(effect.served, program.students_per_year) < small_numbers.smallest_cell
     per_point = program.cost_per_point if joint.verdict == GAIN and not few else None
     return PublishedEffect(
         program_id=program.program_id,

@@ -330,10 +330,10 @@ def _resampled(above: FloatArray, below: FloatArray, resamples: int, seed: int) 
     """
     rng, count = np.random.default_rng(seed), len(above)
     both = np.hstack([above, below])
-    at_once = max(1, _DRAWN_AT_ONCE // count)
+    per_response = max(1, _DRAWN_AT_ONCE // count)
     totals = []
-    for start in range(0, resamples, at_once):
-        size = min(at_once, resamples - start)
+    for start in range(0, resamples, per_response):
+        size = min(per_response, resamples - start)
         # One bincount for all resamples: each has its own range of numbers for the clusters.
         drawn = rng.integers(0, count, (size, count)) + count * np.arange(size)[:, None]
         times = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)

@@ -52,9 +52,9 @@ class DriftLevel(StrEnum):
     """How much a feature, a family or a day differs from the days that a model was trained on."""
 
     UNKNOWN = "cannot tell"
-    AS_BEFORE = "as before"
-    SOME = "some change"
-    MUCH = "much change"
+    STABLE = "as before"
+    MODERATE = "some change"
+    MAJOR = "much change"
 
 
 class PredictionCheck(StrEnum):
@@ -146,8 +146,8 @@ class FeatureDrift:
     def verdict(self) -> DriftLevel:
         """The level of change beyond chance."""
         if self.index < MODERATE_PSI or self.index <= self.chance:
-            return DriftLevel.AS_BEFORE
-        return DriftLevel.MUCH if self.index >= MAJOR_PSI else DriftLevel.SOME
+            return DriftLevel.STABLE
+        return DriftLevel.MAJOR if self.index >= MAJOR_PSI else DriftLevel.MODERATE
 
 
 @dataclass(frozen=True)

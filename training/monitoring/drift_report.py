@@ -107,9 +107,9 @@ class DriftReport:
         return PredictionCheck.UNKNOWN if self.realised is None else self.realised.verdict
 
     @property
-    def train_anew(self) -> bool:
+    def needs_retraining(self) -> bool:
         """Whether the version must be retrained and audited again."""
-        return self.features is DriftLevel.MUCH or self.outcome is PredictionCheck.LESS
+        return self.features is DriftLevel.MAJOR or self.outcome is PredictionCheck.LESS
 
     def made_of(
         self,

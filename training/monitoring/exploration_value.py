@@ -44,7 +44,7 @@ class FirstSlotPolicy:
 
     name: str
     value: Estimate
-    beyond_best: PolicyDifference | None
+    difference_from_best: PolicyDifference | None
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ def estimate_exploration_value(
         progress: called with how many days are done, of how many.
         small_numbers: the district's rule.
     """
-    drawn = [shown for shown in lists if any(0 < entry.first_chance < 1 for entry in shown.listed)]
+    drawn = [
+        shown for shown in lists if any(0 < entry.top_propensity < 1 for entry in shown.listed)
+    ]
     days, rewards = sorted({shown.as_of for shown in drawn}), {}
     for done, day in enumerate(days):
         progress(done, len(days))
@@ -164,11 +166,11 @@ def _draws(lists: Sequence[Impression]) -> _Draws:
     for row, shown in enumerate(lists):
         first[row] = column[shown.first]
         for entry in shown.listed:
-            drawn[row, column[entry.support]] = entry.first_chance
+            drawn[row, column[entry.support]] = entry.top_propensity
         best_entry = min(shown.listed, key=lambda entry: (-entry.benefit, entry.support))
         best[row, column[best_entry.support]] = 1.0
         others = [
-            entry for entry in shown.listed if entry.first_chance > 0 and entry is not best_entry
+            entry for entry in shown.listed if entry.top_propensity > 0 and entry is not best_entry
         ]
         for entry in others:
             near_best[row, column[entry.support]] = 1 / len(others)
@@ -178,4 +180,4 @@ def _draws(lists: Sequence[Impression]) -> _Draws:
 
 
 def _first_probability(listed: Sequence[RankedSupport], support: str) -> float:
-    return next((entry.first_chance for entry in listed if entry.support == support), 0.0)
+    return next((entry.top_propensity for entry in listed if entry.support == support), 0.0)

@@ -31,14 +31,14 @@ class ShadowComparison:
 
     Attributes:
         students: each counts once, by the newest list.
-        same_first: for how many both have the same support first; None where that, less the pairs
+        same_top: for how many both have the same support first; None where that, less the pairs
             that are published, would reveal a number below the smallest cell.
         first_places: pairs with at least that many students, the most frequent first.
         other: students of all other pairs together, none or at least that many.
     """
 
     students: int
-    same_first: int | None
+    same_top: int | None
     first_places: tuple[TopSuggestionPair, ...]
     other: int
 

@@ -58,7 +58,7 @@ class ModelVersion:
 
     `recipe` is a digest of all that decided what it is: records, catalog, outcome, code and
     parameters. Equal recipes give equal models; it is empty where that is not known.
-    `reference_sha256` and `twin_sha256` are those of `DRIFT_REFERENCE_FILE` and
+    `reference_sha256` and `holdout_clone_sha256` are those of `DRIFT_REFERENCE_FILE` and
     `HOLDOUT_CLONE_FILE`, empty where the version was registered without. `created_at` is in the
     district's time, without a zone.
     """
@@ -72,7 +72,7 @@ class ModelVersion:
     metrics: Mapping[str, float]
     recipe: str = ""
     reference_sha256: str = ""
-    twin_sha256: str = ""
+    holdout_clone_sha256: str = ""
 
     def artifact(self, name: str) -> JsonObject | None:
         """The JSON stored with this version under this name; None where there is none."""
@@ -110,9 +110,9 @@ class ModelVersion:
             InvalidModelFile: the file is not the one that was registered, or was trained on a
                 different feature catalog.
         """
-        if not self.twin_sha256:
+        if not self.holdout_clone_sha256:
             return None
-        return read_model(self.artifacts / HOLDOUT_CLONE_FILE, self.twin_sha256)
+        return read_model(self.artifacts / HOLDOUT_CLONE_FILE, self.holdout_clone_sha256)
 
     def keep(self, name: str, content: JsonObject) -> None:
         """Store JSON with this version under this name, atomically; MLflow would copy in place."""
@@ -286,7 +286,7 @@ def _version(client: Any, home: Path, entry: Any) -> ModelVersion:
         metrics=dict(run.data.metrics),
         recipe=entry.tags.get("recipe", ""),
         reference_sha256=entry.tags.get(DRIFT_REFERENCE_TAG, ""),
-        twin_sha256=entry.tags.get(HOLDOUT_CLONE_TAG, ""),
+        holdout_clone_sha256=entry.tags.get(HOLDOUT_CLONE_TAG, ""),
     )
 
 

@@ -132,7 +132,7 @@ def quarantine_counts(rows: Iterable[BadRow]) -> list[QuarantineCount]:
 def _within_limits(visit: Visit, rows: Sequence[BadRow]) -> bool:
     """Whether the rows name no more students than one person may be shown at once."""
     students = students_named_in(rows, visit.scope.students)
-    return len(students) <= visit.site.config.limits.at_once
+    return len(students) <= visit.site.config.limits.per_response
 
 
 def _without_quotes(reason: str) -> str:

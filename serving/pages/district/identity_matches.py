@@ -131,8 +131,8 @@ def matches_page(
 @router.post("/matches")
 def save_answer(visit: DistrictAdminVisit, form: Annotated[ChoiceForm, Form()]) -> Response:
     visit.check_csrf(form.csrf)
-    student = None if form.choice == NO_MATCH else visit.scope.student_of(form.choice)
-    looked_up = visit.scope.student_of(form.looked_up) if form.looked_up else None
+    student = None if form.choice == NO_MATCH else visit.scope.student_for_handle(form.choice)
+    looked_up = visit.scope.student_for_handle(form.looked_up) if form.looked_up else None
     try:
         resolve_participant(
             visit.database,

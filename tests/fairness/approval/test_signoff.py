@@ -568,7 +568,7 @@ def test_a_change_found_since_the_audit_asks_for_a_new_one_when_its_days_are_ove
         found, 1, world.version.sha256, "later", "o", TODAY, True, (), None, None, realised
     )
     write_drift_report(drift, world.home)
-    assert drift.train_anew
+    assert drift.needs_retraining
     assert world.approved(found + timedelta(days=POLICY.drift_days)).version is not None
     late = found + timedelta(days=POLICY.drift_days, seconds=1)
     assert f"as was found on {found:%Y-%m-%d}: audit it again" in world.approved(late).why_not

@@ -164,12 +164,12 @@ def test_a_handle_is_opaque_differs_by_organization_and_opens_nobody_else(
     (other,) = add_organization(database, "pantry", Role.CASEWORKER)
     add_agreement(database, agreement_id="a2", organization_id="pantry", programs=["p2"])
     ours, theirs = seen(caseworker, database, snapshot), seen(other, database, snapshot)
-    assert ours.student_of(ours.handle("s1")) == "s1"
+    assert ours.student_for_handle(ours.handle("s1")) == "s1"
     assert ours.handle("s1") != theirs.handle("s1")
     errors = []
     for handle in (theirs.handle("s4"), theirs.handle("s1"), "0" * 20, "'; drop table students"):
         with pytest.raises(NotInScope) as error:
-            ours.student_of(handle)
+            ours.student_for_handle(handle)
         errors.append(str(error.value))
     assert set(errors) == {"not found"}
 
@@ -287,7 +287,7 @@ def test_the_district_a_release_and_the_pipelines(database, caseworker, tmp_path
         for name, scope in (
             ("district", district),
             ("training", pipeline_scope(snapshot, "training", TODAY)),
-            ("released without housing", district.narrowed("s1", released)),
+            ("released without housing", district.restricted_to("s1", released)),
         )
     }
     assert rows == {"district": 5, "training": 5, "released without housing": 2}

@@ -290,7 +290,7 @@ def test_each_look_stands_on_its_own_ground(database, people, snapshot):  # R30,
         1,
         1,
     ]
-    assert scope.by_agreement.categories("s1") == {
+    assert scope.without_emergencies.categories("s1") == {
         Category.DIRECTORY,
         Category.ATTENDANCE,
         Category.SERVICES,

@@ -66,7 +66,7 @@ def either_site(database: Database, filled_home: Path, tmp_path: Path) -> TestSi
     copy_rows(home, database)
     publish_if_needed(database, Snapshot.current(home))
     app = create_app(SiteConfig(home, database, SECRET, lambda: NOW))
-    app.state.site.shelf.wait()
+    app.state.site.approved_models.wait()
     return TestSite(home, database, app)
 
 

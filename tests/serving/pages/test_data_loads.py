@@ -105,7 +105,7 @@ def test_rows_that_name_too_many_students_for_a_page_are_taken_by_command(site: 
     damage(site)
     site.database.engine.dispose()
     page = one_line(
-        open_site(site.home, DisclosureLimits(at_once=0))
+        open_site(site.home, DisclosureLimits(per_response=0))
         .browser("district_admin")
         .get("/data")
         .text

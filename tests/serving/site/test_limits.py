@@ -26,7 +26,7 @@ _NAME = re.compile("Given[0-9]+|Lastname|Quillfeather")
 def small(filled_home: Path, tmp_path: Path) -> TestSite:
     """At most three students in one answer, at most four in a day."""
     shutil.copytree(filled_home, tmp_path / "home")
-    return open_site(tmp_path / "home", DisclosureLimits(at_once=3, a_day=4))
+    return open_site(tmp_path / "home", DisclosureLimits(per_response=3, a_day=4))
 
 
 def seen_by(site: TestSite, who: str) -> set[str | None]:

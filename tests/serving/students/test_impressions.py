@@ -64,14 +64,14 @@ def test_without_exploration_the_best_stands_first_for_sure():
         3,
     )
     assert not drawn and set(shown["rank"]) == {1, 2, 3}
-    assert (shown["first_chance"] == (shown["support"] == "food")).all()
+    assert (shown["top_propensity"] == (shown["support"] == "food")).all()
 
 
 def test_what_stands_first_does_so_as_often_as_its_chance_says():
     benefits = {"food": 3.0, "tutoring": 2.9, "health": 2.6, "mentoring": 1.5}
     shown, drawn = order_suggestions(table(benefits), ExplorationPolicy(0.1, 0.5), DRAW, 4)
     assert set(drawn) == set(STUDENTS) and 0.09 < np.mean(list(drawn.values())) < 0.11
-    chances = shown.groupby("support")["first_chance"].agg(["min", "max"])
+    chances = shown.groupby("support")["top_propensity"].agg(["min", "max"])
     assert chances.loc["food"].tolist() == pytest.approx([0.9 + 0.1 / 3] * 2)
     assert (
         chances.loc["tutoring"].tolist()
@@ -82,7 +82,7 @@ def test_what_stands_first_does_so_as_often_as_its_chance_says():
     first = shown[shown["rank"] == 1]["support"].value_counts(normalize=True)
     for name in ("food", "tutoring", "health"):
         assert first[name] == pytest.approx(chances.loc[name, "max"], abs=0.004)
-    assert shown.groupby("student_id")["first_chance"].sum().to_numpy() == pytest.approx(1.0)
+    assert shown.groupby("student_id")["top_propensity"].sum().to_numpy() == pytest.approx(1.0)
     assert (shown.groupby("student_id")["support"].apply(frozenset) == frozenset(benefits)).all(), (
         "nobody loses one"
     )
@@ -98,7 +98,7 @@ def test_who_is_not_shown_takes_no_part_and_a_draw_holds_for_its_week():
     shown, drawn = order_suggestions(
         table({"food": 3.0, "tutoring": 2.95}), ExplorationPolicy(0.1, 0.5), DRAW, 1
     )
-    assert not drawn and (shown["support"] == "food").all() and (shown["first_chance"] == 1).all()
+    assert not drawn and (shown["support"] == "food").all() and (shown["top_propensity"] == 1).all()
     again = weekly_draw(b"secret", NOW.date(), SHA)
     assert [again(one) for one in STUDENTS[:50]] == [DRAW(one) for one in STUDENTS[:50]]
     other = weekly_draw(b"other secret", NOW.date(), SHA)
@@ -163,10 +163,10 @@ def test_a_list_is_kept_once_with_its_chances_and_what_a_challenger_would_show(
     (own,) = [one for one in kept if one.student_id == "s02"]
     assert (own.model_sha256, own.challenger_sha256, own.drawn) == ("cd" * 32, SHA, False)
     (entry,) = own.listed
-    assert (entry.support, entry.rank, entry.first_chance) == ("mentoring", 1, 1.0)
+    assert (entry.support, entry.rank, entry.top_propensity) == ("mentoring", 1, 1.0)
     assert entry.benefit > entry.lower > 0 and own.challenger == ("mentoring",)
     found = compare_shadow_lists(kept)
-    assert found.students == len(kept) and found.same_first is None and not found.first_places
+    assert found.students == len(kept) and found.same_top is None and not found.first_places
 
 
 def test_a_shadow_tells_numbers_of_ten_or_more_and_nothing_gives_the_rest_back(site: TestSite):
@@ -177,17 +177,17 @@ def test_a_shadow_tells_numbers_of_ten_or_more_and_nothing_gives_the_rest_back(s
     every = [shown(n, "food", ("food",)) for n in range(30)]
     every += [shown(n, "food", ("tutoring", "food")) for n in range(30, 45)]
     found = compare_shadow_lists([*every, *(shown(n, "", ("food",)) for n in range(45, 48))])
-    assert (found.students, found.same_first, found.other) == (48, 30, 18)
+    assert (found.students, found.same_top, found.other) == (48, 30, 18)
     assert found.first_places == (TopSuggestionPair("food", "food", 30),)
     assert compare_shadow_lists(every + [shown(n, "", ()) for n in range(45, 57)]).first_places[
         -1
     ] == TopSuggestionPair(NO_SUGGESTION, NO_SUGGESTION, 12)
-    assert compare_shadow_lists([*every, shown(0, "food", ("tutoring",))]).same_first == 29, (
+    assert compare_shadow_lists([*every, shown(0, "food", ("tutoring",))]).same_top == 29, (
         "each student counts once, by the newest"
     )
     three_alike = [shown(n, "mentoring", ("mentoring",)) for n in range(45, 48)]
     apart = [shown(n, "mentoring", ("food",)) for n in range(48, 58)]
-    assert compare_shadow_lists([*every, *three_alike, *apart]).same_first is None, (
+    assert compare_shadow_lists([*every, *three_alike, *apart]).same_top is None, (
         "33 less the 30 who are told would be three"
     )
     two_apart = [shown(n, "mentoring", ("food",)) for n in range(58, 60)]
@@ -195,7 +195,7 @@ def test_a_shadow_tells_numbers_of_ten_or_more_and_nothing_gives_the_rest_back(s
         shown(n, name, (name,)) for n, name in enumerate(["mentoring"] * 5 + ["health"] * 5, 60)
     ]
     found = compare_shadow_lists([*every, *ten_alike, *two_apart])
-    assert (found.other, found.same_first) == (12, None), (
+    assert (found.other, found.same_top) == (12, None), (
         "and the rest of the others must be ten, or none"
     )
     log_impressions(site.database, [], NOW)

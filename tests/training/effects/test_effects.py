@@ -571,7 +571,7 @@ def test_each_program_is_answered_for_with_its_costs_or_told_that_nobody_can_tel
         for name, one in zip(made.episodes.student, made.program, strict=True)
         if one == HELPFUL
     }
-    assert helpful.students_a_year == len(taking_part)
+    assert helpful.students_per_year == len(taking_part)
     assert helpful.cost_per_student == pytest.approx(90_000.0 / len(taking_part), abs=1e-9)
     bounds = helpful.effect.estimate
     assert helpful.cost_per_point.value * bounds.value == pytest.approx(

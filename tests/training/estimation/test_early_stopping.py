@@ -54,7 +54,7 @@ def test_growing_step_by_step_is_training_at_once():
     values = rows[:, 0] * rows[:, 1] + rng.normal(size=600)
     growing = StagedBooster(PARAMETERS, lgb.Dataset(rows, values, params=PARAMETERS), new)
     for count in (3, 10, 25):
-        at_once = lgb.train(PARAMETERS, lgb.Dataset(rows, values, params=PARAMETERS), count)
+        per_response = lgb.train(PARAMETERS, lgb.Dataset(rows, values, params=PARAMETERS), count)
         np.testing.assert_allclose(
-            growing.predict_with(count), at_once.predict(new), rtol=0, atol=1e-12
+            growing.predict_with(count), per_response.predict(new), rtol=0, atol=1e-12
         )

@@ -113,7 +113,7 @@ def test_the_index_is_the_textbooks_where_no_cell_is_small():
     assert drift.index == pytest.approx(
         0.2 * np.log(3) - 0.1 * np.log(0.75) - 0.1 * np.log(2 / 3), rel=0.01
     )
-    assert drift.verdict is DriftLevel.MUCH
+    assert drift.verdict is DriftLevel.MAJOR
     assert drift.turn is not None and (drift.turn.above, drift.turn.then, drift.turn.now) == (
         70.0,
         0.9,
@@ -125,21 +125,21 @@ def test_a_feature_that_stops_coming_is_much_change_and_one_of_which_more_is_kno
     rng = np.random.default_rng(3)
     full, half = marks(rng, 1_000, 0.0), marks(rng, 1_000, 0.5)
     stopped = compare_feature("grade_average", distribution(full), half, 1_000)
-    assert stopped.verdict is DriftLevel.MUCH and stopped.missing_then is None
+    assert stopped.verdict is DriftLevel.MAJOR and stopped.missing_then is None
     assert stopped.missing_now == round(float(np.isnan(half).mean()), 2)
     assert (
         compare_feature("grade_average", distribution(full), np.full(1_000, np.nan), 1_000).verdict
-        is DriftLevel.MUCH
+        is DriftLevel.MAJOR
     )
     assert (
         compare_feature("grade_average", distribution(half), full, 1_000).verdict
-        is DriftLevel.AS_BEFORE
+        is DriftLevel.STABLE
     )
     never = distribution(np.full(1_000, np.nan))
-    assert compare_feature("grade_average", never, full, 1_000).verdict is DriftLevel.MUCH
+    assert compare_feature("grade_average", never, full, 1_000).verdict is DriftLevel.MAJOR
     assert (
         compare_feature("grade_average", never, np.full(1_000, np.nan), 1_000).verdict
-        is DriftLevel.AS_BEFORE
+        is DriftLevel.STABLE
     )
 
 
@@ -148,11 +148,11 @@ def test_what_was_the_same_for_everybody_and_is_no_longer_is_found():
     assert then == Distribution((0.0,), (1.0, None), None)
     assert (
         compare_feature("courses_below_60", then, np.repeat([0.0, 2.0], [300, 200]), 500).verdict
-        is DriftLevel.MUCH
+        is DriftLevel.MAJOR
     )
     assert (
         compare_feature("courses_below_60", then, np.repeat([0.0, 2.0], [495, 5]), 500).verdict
-        is DriftLevel.AS_BEFORE
+        is DriftLevel.STABLE
     )
 
 
@@ -201,7 +201,7 @@ def test_a_place_that_was_not_learned_from_and_a_handful_of_students_cannot_be_t
     assert compare_day(reference, NOW._replace(place=110), features).verdict is DriftLevel.UNKNOWN
     few = compare_day(reference, NOW, features.head(30))
     assert few.verdict is DriftLevel.UNKNOWN and "fewer than 50 students" in few.cannot_tell
-    assert compare_day(reference, NOW, features).verdict is DriftLevel.AS_BEFORE
+    assert compare_day(reference, NOW, features).verdict is DriftLevel.STABLE
 
 
 def test_what_came_is_as_predicted_and_less_where_the_model_promised_too_much(
@@ -312,7 +312,7 @@ def test_a_district_that_went_on_as_before_is_said_to(home: Path, reference: Dri
     day_drift = compare_day(reference, NOW, features_as_of(Snapshot.current(home), NOW.day))
     assert {feature.name for feature in day_drift.features} == set(feature_names())
     verdicts = {family.name: family.verdict for family in day_drift.families}
-    assert verdicts == dict.fromkeys(verdicts, DriftLevel.AS_BEFORE) and "attendance" in verdicts
+    assert verdicts == dict.fromkeys(verdicts, DriftLevel.STABLE) and "attendance" in verdicts
     assert day_drift.students == 1_800
 
 
@@ -328,8 +328,8 @@ def test_absences_recorded_twice_as_often_are_much_change_of_attendance_alone(
         reference, NOW, features_as_of(Snapshot.current(tmp_path / "home"), NOW.day)
     )
     verdicts = {family.name: family.verdict for family in day_drift.families}
-    assert verdicts.pop("attendance") is DriftLevel.MUCH
-    assert set(verdicts.values()) == {DriftLevel.AS_BEFORE}
+    assert verdicts.pop("attendance") is DriftLevel.MAJOR
+    assert set(verdicts.values()) == {DriftLevel.STABLE}
 
 
 def register(home: Path, ranker: BenefitRanker, reference: DriftReference | None) -> ModelVersion:
@@ -356,7 +356,7 @@ def test_drift_of_a_version_is_written_once_and_read_back(
     assert monitored_version(home) == made
     report = compute_drift_report(snapshot, made, home, AT)
     assert [(day.day, day.verdict) for day in report.days] == [
-        (NOW.day, DriftLevel.AS_BEFORE),
+        (NOW.day, DriftLevel.STABLE),
         (date(2026, 2, 11), DriftLevel.UNKNOWN),
     ]
     assert "no training data for this point" in report.days[1].cannot_tell
@@ -364,7 +364,7 @@ def test_drift_of_a_version_is_written_once_and_read_back(
         report.outcome is PredictionCheck.UNKNOWN
         and "definition of progress has changed" in report.why_not
     )
-    assert not report.train_anew and newest_drift_report(home) == report
+    assert not report.needs_retraining and newest_drift_report(home) == report
     assert compute_drift_report(snapshot, made, home, AT.replace(hour=12)) == report
     file = drift_report_file(home, made.version, snapshot.id)
     text = file.read_text()

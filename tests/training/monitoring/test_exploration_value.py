@@ -40,7 +40,7 @@ def shown_on(day: date, share: float = 0.1, students: list[str] = STUDENTS) -> l
     found = []
     for student, own in shown.groupby("student_id"):
         listed = tuple(
-            RankedSupport(row.support, row.rank, row.first_chance, row.benefit, 1.0)
+            RankedSupport(row.support, row.rank, row.top_propensity, row.benefit, 1.0)
             for row in own.itertuples()
         )
         found.append(
@@ -79,10 +79,14 @@ def test_what_is_better_put_first_is_found_and_by_how_much():
         BEST_FIRST,
         NEAR_BEST_FIRST,
         CHALLENGER_FIRST,
-    ] and best.beyond_best is None
+    ] and best.difference_from_best is None
     for one, truth in ((another, 1.5), (challengers, 2.0)):
-        assert one.beyond_best.estimate.lower < truth < one.beyond_best.estimate.upper
-        assert one.beyond_best.finding is Superiority.BETTER
+        assert (
+            one.difference_from_best.estimate.lower
+            < truth
+            < one.difference_from_best.estimate.upper
+        )
+        assert one.difference_from_best.finding is Superiority.BETTER
     by_hand = np.mean([reward[shown.student_id] for shown in lists if first(shown) == "tutoring"])
     assert challengers.value.value == pytest.approx(by_hand), "all these chances are alike"
 
@@ -93,7 +97,9 @@ def test_where_orders_are_worth_the_same_a_difference_is_rarely_claimed():
         estimate_exploration_value(lists, lambda day, seed=seed: fared(lists, {}, seed)).orders
         for seed in range(40)
     ]
-    claimed = sum(orders[1].beyond_best.finding is not Superiority.NO_BETTER for orders in runs)
+    claimed = sum(
+        orders[1].difference_from_best.finding is not Superiority.NO_BETTER for orders in runs
+    )
     assert claimed <= 6, "one in twenty is expected"
 
 

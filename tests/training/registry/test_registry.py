@@ -280,9 +280,9 @@ def test_the_twin_learned_from_the_earlier_days_and_is_judged_on_the_others(
         holdout is not None
         and [str(day) for day in holdout[0].days] == days[len(twin.manifest["decision_dates"]) :]
     )
-    assert holdout_evaluation(replace(made, twin_sha256=""), episodes) is None
+    assert holdout_evaluation(replace(made, holdout_clone_sha256=""), episodes) is None
     with pytest.raises(InvalidModelFile):
-        holdout_evaluation(replace(made, twin_sha256="0" * 64), episodes)
+        holdout_evaluation(replace(made, holdout_clone_sha256="0" * 64), episodes)
 
 
 def test_a_family_that_is_left_out_is_no_input_and_makes_another_recipe(
