@@ -1,5 +1,5 @@
-"""The charts of a report, as SVG drawn here: dots with intervals, and trade curves. Colors differ for
-any eye, and shapes repeat what they say (Okabe & Ito 2008).
+"""The charts of a report, as SVG drawn here: dots with intervals, and trade curves. Colors differ
+for any eye, and shapes repeat what they say (Okabe & Ito 2008).
 """
 
 from __future__ import annotations
