@@ -28,7 +28,7 @@ def of(name: str, kind: str = "checks") -> str:
     return TEXT[start : TEXT.find("\n\n", start)] + "\n"
 
 
-def replacement(name: str, old: str, new: str, kind: str = "checks") -> tuple[str, str]:
+def changed(name: str, old: str, new: str, kind: str = "checks") -> tuple[str, str]:
     entry = of(name, kind)
     replacement = re.sub(old, new, entry, count=1, flags=re.MULTILINE)
     assert replacement != entry, f"{old} is not in {entry}"
