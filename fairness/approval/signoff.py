@@ -50,8 +50,8 @@ from training.registry.version_evaluation import stored_comparison
 
 @dataclass(frozen=True)
 class ApprovalService:
-    """Where audits are kept and signed: the database, home and policy, and the secret that seals
-    what is kept.
+    """Where audits are stored and signed: the database, home and policy, and the secret that seals
+    what is stored.
     """
 
     database: Database
@@ -112,7 +112,7 @@ def sign(
     *,
     read: str | None = None,
 ) -> Signoff:
-    """Approve a version: the signature is kept and the version becomes the champion.
+    """Approve a version: the signature is stored and the version becomes the champion.
 
     It is the newest audit that is signed. Where another one serves, the version must have been
     found better than it (`training.evaluation.model_comparison`), or the reason must be a sentence,
@@ -201,13 +201,13 @@ def rollback_target(approvals: ApprovalService) -> int | None:
     and not there and back.
     """
     pile: list[int] = []
-    for one in reversed(verified_signoffs(approvals.database, approvals.secret)):
-        if one.decision == REFUSED:
-            pile = [version for version in pile if version != one.model_version]
-        elif one.model_version in pile:
-            pile = pile[: pile.index(one.model_version) + 1]
+    for signoff in reversed(verified_signoffs(approvals.database, approvals.secret)):
+        if signoff.decision == REFUSED:
+            pile = [version for version in pile if version != signoff.model_version]
+        elif signoff.model_version in pile:
+            pile = pile[: pile.index(signoff.model_version) + 1]
         else:
-            pile.append(one.model_version)
+            pile.append(signoff.model_version)
     champion = champion_version(approvals.home)
     beneath = pile[: pile.index(champion)] if champion in pile else pile
     return beneath[-1] if beneath else None
@@ -266,9 +266,9 @@ def _still_signed(
     version = model.version
     newest = next(
         (
-            one
-            for one in verified_signoffs(approvals.database, approvals.secret, model.sha256)
-            if one.model_version == version
+            signoff
+            for signoff in verified_signoffs(approvals.database, approvals.secret, model.sha256)
+            if signoff.model_version == version
         ),
         None,
     )
@@ -319,7 +319,7 @@ def _keep(
 def _gate_record(approvals: ApprovalService, audit: Audit) -> GateRecord | None:
     """What the gate has on record of exactly this audit."""
     records = gate_records(approvals.database, approvals.secret, audit.model_sha256)
-    return next((one for one in records if one.audit_sha256 == audit.sha256), None)
+    return next((record for record in records if record.audit_sha256 == audit.sha256), None)
 
 
 def _open_questions(audit: Audit) -> list[str]:
@@ -384,7 +384,7 @@ def _not_servable(
         return (
             f"The audit of {name} is older than {approvals.policy.valid_days} days: audit it again."
         )
-    return _drifted(approvals, model, audit, now)
+    return _drift_reason(approvals, model, audit, now)
 
 
 def _lapsed(approvals: ApprovalService, audit: Audit) -> str:
@@ -399,15 +399,17 @@ def _lapsed(approvals: ApprovalService, audit: Audit) -> str:
     return f"{capital(parts)} changed since the audit of {name} was made: audit it again."
 
 
-def _drifted(approvals: ApprovalService, model: ModelVersion, audit: Audit, now: datetime) -> str:
+def _drift_reason(
+    approvals: ApprovalService, model: ModelVersion, audit: Audit, now: datetime
+) -> str:
     """Why a change found since an audit asks for a new one; empty where none was, or not for long
     enough yet.
     """
     try:
         since = [
-            one.at
-            for one in drift_reports_of(approvals.home, model.version)
-            if one.sha256 == model.sha256 and one.needs_retraining and one.at > audit.at
+            report.at
+            for report in drift_reports_of(approvals.home, model.version)
+            if report.sha256 == model.sha256 and report.needs_retraining and report.at > audit.at
         ]
     except DriftReportCorrupt as error:
         return (
@@ -477,12 +479,14 @@ def _print_signatures(approvals: ApprovalService, audit: Audit) -> None:
         approvals.home,
         [
             Signature(
-                one.at,
-                names.get(one.reviewer_id, "somebody who has left"),
-                one.decision,
-                one.reason,
+                signoff.at,
+                names.get(signoff.reviewer_id, "somebody who has left"),
+                signoff.decision,
+                signoff.reason,
             )
-            for one in verified_signoffs(approvals.database, approvals.secret, audit.model_sha256)
-            if one.model_version == audit.version and one.audit_sha256 == audit.sha256
+            for signoff in verified_signoffs(
+                approvals.database, approvals.secret, audit.model_sha256
+            )
+            if signoff.model_version == audit.version and signoff.audit_sha256 == audit.sha256
         ],
     )

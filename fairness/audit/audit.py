@@ -139,12 +139,12 @@ class Audit:
     @property
     def stopping(self) -> tuple[Finding, ...]:
         """What stops the model."""
-        return tuple(one for one in self.findings if one.does is Consequence.STOPS)
+        return tuple(finding for finding in self.findings if finding.does is Consequence.STOPS)
 
     @property
     def asking(self) -> tuple[Finding, ...]:
         """What the reviewer must answer in writing."""
-        return tuple(one for one in self.findings if one.does is Consequence.ASKS)
+        return tuple(finding for finding in self.findings if finding.does is Consequence.ASKS)
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no infinite or missing numbers."""
@@ -181,9 +181,9 @@ class Audit:
             audit = _AUDIT.validate_json(json.dumps(content))
         except (json.JSONDecodeError, ValidationError) as error:
             raise AuditError(f"the audit cannot be read: {error}") from None
-        found = verdict_of(audit.findings)
-        if audit.verdict is not found:
-            raise AuditError(f"the audit says {audit.verdict}, but its findings say {found}")
+        derived = verdict_of(audit.findings)
+        if audit.verdict is not derived:
+            raise AuditError(f"the audit says {audit.verdict}, but its findings say {derived}")
         return audit
 
 
@@ -212,7 +212,7 @@ def audit_model(
             what in the past.
         past: what came of supports; None where that is not known, and then nobody asks whether it
             came true.
-        database: where lists that were shown and decisions are kept; None, and nobody asks what
+        database: where lists that were shown and decisions are stored; None, and nobody asks what
             staff saw and did.
         earlier: what other audits of these students have shown. Nothing is shown from which,
             together with it, a small number would follow.
@@ -232,12 +232,14 @@ def audit_model(
     report_step(2, 5)
     verdicts = assign_verdicts(group_comparisons(table, others), policy)
     report_step(3, 5)
-    records = [one for one in table.measures if CHECKS[one.check].subject == "records"]
-    known = [
-        (_counted(one, snapshot, students, policy, episodes, records), one.audit.shown)
-        for one in earlier
+    records = [measure for measure in table.measures if CHECKS[measure.check].subject == "records"]
+    earlier_counts = [
+        (_counted(audited, snapshot, students, policy, episodes, records), audited.audit.shown)
+        for audited in earlier
     ]
-    shown = publish(verdicts, AuditMeasures(table, others, _flags(students, policy), policy), known)
+    shown = publish(
+        verdicts, AuditMeasures(table, others, _flags(students, policy), policy), earlier_counts
+    )
     report_step(4, 5)
     proxies = proxy_strengths(
         students, model.ranker.feature_names_, policy.fewest_in_need, policy.confidence
@@ -321,8 +323,10 @@ def _counted(
     episodes: Episodes | None,
     records: Sequence[Measure],
 ) -> AuditMeasures:
-    """What an earlier audit counted, found anew since only figures of it were kept: `records` are
-    counted alike.
+    """What an earlier audit counted, worked out again since only its figures are stored.
+
+    Args:
+        records: the measures of records of the audit being made, which the earlier one shares.
     """
     then, model = Policy.from_content(earlier.audit.policy), earlier.model
     supports = tuple(students.eligible.columns) if model is None else model.ranker.supports_
@@ -344,20 +348,20 @@ def _flags(students: AuditPopulation, policy: Policy) -> FloatArray:
 def group_comparisons(table: MeasureTable, others: Sequence[MeasureTable]) -> list[GroupComparison]:
     """The exact figures of every group and measure: not to be shown."""
     return [
-        one
+        comparison
         for rows in (table, *others)
-        for one in compare_groups(rows.measures, rows.groups, rows.cohorts)
+        for comparison in compare_groups(rows.measures, rows.groups, rows.cohorts)
     ]
 
 
 def compared_count(judged: Sequence[ComparisonVerdict]) -> int:
     """How many figures were judged."""
-    return sum(one.sufficient_data for one in judged)
+    return sum(verdict.sufficient_data for verdict in judged)
 
 
 def verdict_of(findings: Sequence[Finding]) -> Verdict:
     """The verdict that follows from the findings."""
-    return overall_verdict((one.verdict, one.counts, one.does) for one in findings)
+    return overall_verdict((finding.verdict, finding.counts, finding.does) for finding in findings)
 
 
 def uses_discipline(model: RankerModel) -> bool:
@@ -377,13 +381,13 @@ def _curves(
     """Ways of mending what stops a model, for each attribute that stops it; of two groups at once,
     for the first.
     """
-    stopped = [
-        one.attribute.split(INTERSECTION_SEPARATOR)[0]
-        for one in shown.findings
-        if one.does is Consequence.STOPS
+    attributes = [
+        finding.attribute.split(INTERSECTION_SEPARATOR)[0]
+        for finding in shown.findings
+        if finding.does is Consequence.STOPS
     ]
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", students.as_of))
-    for attribute in dict.fromkeys(stopped):
+    for attribute in dict.fromkeys(attributes):
         curves = tradeoff_curves(model, students, policy, attribute, records.frame("programs"))
         yield from consistent_with_audit(curves, shown.findings, shown.helped)
 

@@ -1,11 +1,11 @@
 """What could be done where the gate fails: curves of benefit captured against parity, for a person
 to choose from.
 
-Three ways beside the model as it is: a family of inputs is removed, the decision to suggest is
+Three ways besides the model as it is: a family of inputs is removed, the decision to suggest is
 learned under parity (fairlearn's reductions), or limited places are given out with floors.
 Everything here is worked out on a copy in memory and nothing is applied: each curve says how a
 person would apply it. Figures may be shown: they are in hundredths, and a number of students below
-the policy's smallest cell counts as none, so that no figure tells it, nor several together.
+the policy's smallest cell counts as none, so that no figure discloses it, nor several together.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ them."""
 _PLACES: MitigationMethod = "constrained matching"
 """Of those who wait, and not of all in need."""
 _FOLDS = 3
-_RULE: dict[str, Any] = {
+_LIGHTGBM_PARAMETERS: dict[str, Any] = {
     "n_estimators": 60,
     "num_leaves": 8,
     "learning_rate": 0.1,
@@ -137,33 +137,35 @@ def tradeoff_curves(
         raise ValueError(
             f"no attribute {attribute!r}; there are {', '.join(students.groups.columns)}"
         )
-    told = _WaitingStudents.of(model, students, policy, attribute)
-    if not told.compared or not told.attainable.sum() > 0:
+    waiting = _WaitingStudents.of(model, students, policy, attribute)
+    if not waiting.compared or not waiting.attainable.sum() > 0:
         return ()
-    read = dict.fromkeys(FEATURES_BY_NAME[name].family for name in model.ranker.feature_names_)
-    families = [family for family in read if family != REQUIRED_FAMILY]
-    points = [told.suggesting("as it is", told.advice)]
+    families_read = dict.fromkeys(
+        FEATURES_BY_NAME[name].family for name in model.ranker.feature_names_
+    )
+    families = [family for family in families_read if family != REQUIRED_FAMILY]
+    points = [waiting.suggesting("as it is", waiting.advice)]
     for done, family in enumerate(families):
         progress("trade curves", done, len(families) + 2)
-        points.append(_without(family, model, told))
+        points.append(_without_family(family, model, waiting))
     progress("trade curves", len(families), len(families) + 2)
-    learned = _under_parity(model, told, seed)
+    learned = _under_parity(model, waiting, seed)
     progress("trade curves", len(families) + 1, len(families) + 2)
-    floored = _with_floors(told, programs)
+    floored = _with_floors(waiting, programs)
     progress("trade curves", len(families) + 2, len(families) + 2)
     return (
-        _curve("as it is", "", points[:1]),
-        _curve("family removal", "", points[1:]),
-        _curve("reductions", attribute, learned),
-        _curve(_PLACES, attribute, floored),
+        _tradeoff_curve("as it is", "", points[:1]),
+        _tradeoff_curve("family removal", "", points[1:]),
+        _tradeoff_curve("reductions", attribute, learned),
+        _tradeoff_curve(_PLACES, attribute, floored),
     )
 
 
 def consistent_with_audit(
     curves: Sequence[TradeoffCurve], findings: Sequence[Finding], helped: float | None
 ) -> Iterator[TradeoffCurve]:
-    """Curves in which the model as it is tells what its audit shows, and no more; so does each
-    choice that would leave all in need as they are, as far as can be told.
+    """Curves in which the model as it is shows what its audit publishes, and no more; so does each
+    choice whose figures equal those of the model as it is.
 
     Args:
         curves: those of one attribute, first that of the model as it is.
@@ -171,37 +173,38 @@ def consistent_with_audit(
     """
     if not curves:
         return
-    gaps = {(one.attribute, one.value): one.gap for one in findings if one.check == "missed"}
-    now = curves[0].points[0]
-    gap = gaps.get(now.worst_group)
+    gaps = {
+        (finding.attribute, finding.value): finding.gap
+        for finding in findings
+        if finding.check == "missed"
+    }
+    as_it_is = curves[0].points[0]
+    published_gap = gaps.get(as_it_is.worst_group)
     for curve in curves:
-        yield (
-            curve
-            if curve.way == _PLACES
-            else replace(
-                curve,
-                points=tuple(
-                    (
-                        replace(one, worst_gap=gap, helped=helped)
-                        if _tells(one) == _tells(now)
-                        else one
-                    )
-                    for one in curve.points
-                ),
+        if curve.way == _PLACES:
+            yield curve
+            continue
+        points = tuple(
+            (
+                replace(point, worst_gap=published_gap, helped=helped)
+                if _student_figures(point) == _student_figures(as_it_is)
+                else point
             )
+            for point in curve.points
         )
+        yield replace(curve, points=points)
 
 
-def _tells(point: TradeoffPoint) -> tuple[float | None, tuple[str, str], float | None]:
-    """What a choice tells of numbers of students."""
+def _student_figures(point: TradeoffPoint) -> tuple[float | None, tuple[str, str], float | None]:
+    """The figures of a choice that depend on numbers of students."""
     return point.worst_gap, point.worst_group, point.helped
 
 
 def group_blind_classifiers(
     inputs: pd.DataFrame, worth: FloatArray, groups: pd.Series, seed: int = 0
 ) -> list[Any]:
-    """Classifiers of "suggest" (1) or not (0), one for each of `MULTIPLIERS`, that are not told the
-    group: it is used in learning alone, as a Lagrange multiplier of demographic parity.
+    """Classifiers of "suggest" (1) or not (0), one for each of `MULTIPLIERS`, that do not read the
+    group: it is used in training alone, as a Lagrange multiplier of demographic parity.
 
     Source: Agarwal et al. (2018), "A Reductions Approach to Fair Classification", ICML, section
     3.4. Where there are many groups a grid over all their multipliers is out of reach; here these
@@ -217,7 +220,9 @@ def group_blind_classifiers(
     stake = float(np.abs(worth).mean())
     scaled = worth / stake if stake > 0 else worth
     grid = pd.DataFrame({f"{size:g}": size * _direction(worth > 0, groups) for size in MULTIPLIERS})
-    search = GridSearch(LGBMClassifier(**_RULE, random_state=seed), _Parity(scaled), grid=grid)
+    search = GridSearch(
+        LGBMClassifier(**_LIGHTGBM_PARAMETERS, random_state=seed), _Parity(scaled), grid=grid
+    )
     search.fit(inputs, (worth > 0).astype(int), sensitive_features=groups.to_numpy(dtype=object))
     return list(search.predictors_)
 
@@ -251,7 +256,7 @@ class _WaitingStudents:
         compared = [
             str(value) for value, size in sizes.items() if min(size, sizes.sum() - size) >= fewest
         ]
-        waiting = _among(students, need & ~students.in_support)
+        waiting = _selected_students(students, need & ~students.in_support)
         return cls(
             policy,
             attribute,
@@ -302,86 +307,95 @@ class _WaitingStudents:
         missed = np.zeros(len(self.groups), dtype=bool)
         missed[self.waits] = ~got
         groups, missed = (self.own_groups, ~got) if of_waiting else (self.groups, missed)
-        found = {}
+        not_recorded = (groups == NOT_RECORDED).to_numpy()
+        gaps = {}
         for value in self.compared:
-            own, unknown = (groups == value).to_numpy(), (groups == NOT_RECORDED).to_numpy()
+            own = (groups == value).to_numpy()
             parts = [
-                (int((missed & of).sum()), int(of.sum())) for of in (own, ~own & ~unknown, unknown)
+                (int((missed & members).sum()), int(members.sum()))
+                for members in (own, ~own & ~not_recorded, not_recorded)
             ]
-            found[value] = publishable_gap(parts, self.policy.smallest_cell)
-        value = max(self.compared, key=lambda value: (found[value].gap, value))
+            gaps[value] = publishable_gap(parts, self.policy.smallest_cell)
+        worst = max(self.compared, key=lambda value: (gaps[value].gap, value))
         captured = round_share(float(benefit.sum() / self.attainable.sum()))
-        helped = round_share(1 - found[value].missed / len(self.groups))
-        return TradeoffPoint(setting, captured, found[value].gap, (self.attribute, value), helped)
+        helped = round_share(1 - gaps[worst].missed / len(self.groups))
+        return TradeoffPoint(setting, captured, gaps[worst].gap, (self.attribute, worst), helped)
 
 
 @dataclass(frozen=True)
 class PublishableGap:
-    """What one choice tells: a group's gap, in hundredths, and how many are missed in all."""
+    """What one choice may show: a group's gap, in hundredths, and how many are missed in all."""
 
     gap: float
     missed: int
 
 
 def publishable_gap(parts: Sequence[tuple[int, int]], smallest: int) -> PublishableGap:
-    """What may be told of a group, all others, and those of whom it is not known: of each how many
-    are missed, and out of how many. All of it is worked out from numbers that tell none below
-    `smallest`, so that together it tells none.
+    """What may be published of one choice, worked out from counts that disclose none below
+    `smallest`, so that together the results disclose none either.
+
+    Args:
+        parts: (missed, total) students of the group, of all others, and of those whose group is not
+            on record.
+        smallest: the policy's smallest cell, in students.
     """
-    counts = [_told_count(some, whole, smallest) for some, whole in parts]
-    one, rest = (
-        round_share(count / whole) if whole else 0.0
-        for count, (_, whole) in zip(counts[:2], parts, strict=False)
+    counts = [_coarse_count(missed, total, smallest) for missed, total in parts]
+    own_share, others_share = (
+        round_share(count / total) if total else 0.0
+        for count, (_, total) in zip(counts[:2], parts, strict=False)
     )
-    return PublishableGap(round_share(one - rest), sum(counts))
+    return PublishableGap(round_share(own_share - others_share), sum(counts))
 
 
-def _told_count(some: int, whole: int, smallest: int) -> int:
-    """A number out of a whole: fewer than `smallest` of them, or all but so few, count as none or
-    all.
-    """
-    if some < smallest or whole < 2 * smallest:
+def _coarse_count(count: int, total: int, smallest: int) -> int:
+    """`count` out of `total`: fewer than `smallest`, or all but so few, count as none or all."""
+    if count < smallest or total < 2 * smallest:
         return 0
-    return whole if whole - some < smallest else some
+    return total if total - count < smallest else count
 
 
-def _without(family: str, model: RankerModel, told: _WaitingStudents) -> TradeoffPoint:
+def _without_family(family: str, model: RankerModel, waiting: _WaitingStudents) -> TradeoffPoint:
     hidden = {
         name: np.nan
         for name in model.ranker.feature_names_
         if FEATURES_BY_NAME[name].family == family
     }
-    blinded = suggestions_for(model, told.students, told.students.features.assign(**hidden))
-    return told.suggesting(f"without {family.replace('_', ' ')}", blinded)
+    blinded = suggestions_for(model, waiting.students, waiting.students.features.assign(**hidden))
+    return waiting.suggesting(f"without {family.replace('_', ' ')}", blinded)
 
 
-def _under_parity(model: RankerModel, told: _WaitingStudents, seed: int) -> list[TradeoffPoint]:
+def _under_parity(model: RankerModel, waiting: _WaitingStudents, seed: int) -> list[TradeoffPoint]:
     """As many suggestions as the model makes now, to those whom rules learned from students of
     other cohorts put first. With their number left open, benefit would rise by suggesting more, and
     nothing would be traded. The rules read what the model reads, and what it expects of the best
     support that is open.
     """
-    asked, places = np.flatnonzero(np.isfinite(told.best)), int(told.advice.has_suggestion.sum())
-    inputs = told.students.features.iloc[asked][list(model.ranker.feature_names_)].assign(
-        expected=told.best[asked]
+    eligible = np.flatnonzero(np.isfinite(waiting.best))
+    places = int(waiting.advice.has_suggestion.sum())
+    inputs = waiting.students.features.iloc[eligible][list(model.ranker.feature_names_)].assign(
+        expected=waiting.best[eligible]
     )
-    groups = told.own_groups.iloc[asked]
-    groups = groups.where(groups.isin(told.compared), OTHER_GROUPS)
-    worth = told.best[asked] - np.sort(told.best[asked])[-max(places, 1)]
-    folds = assign_folds(told.students.cohorts.iloc[asked], _FOLDS, seed)
-    scores = np.zeros((len(MULTIPLIERS), len(asked)))
+    groups = waiting.own_groups.iloc[eligible]
+    groups = groups.where(groups.isin(waiting.compared), OTHER_GROUPS)
+    worth = waiting.best[eligible] - np.sort(waiting.best[eligible])[-max(places, 1)]
+    folds = assign_folds(waiting.students.cohorts.iloc[eligible], _FOLDS, seed)
+    scores = np.zeros((len(MULTIPLIERS), len(eligible)))
     for fold in np.unique(folds):
         own = folds == fold
-        kept = ~own if (~own).any() else own
+        training_rows = ~own if (~own).any() else own
         for row, rule in enumerate(
-            group_blind_classifiers(inputs[kept], worth[kept], groups[kept], seed)
+            group_blind_classifiers(
+                inputs[training_rows], worth[training_rows], groups[training_rows], seed
+            )
         ):
             scores[row, own] = rule.predict_proba(inputs[own]) @ rule.classes_
     points = []
     for size, score in zip(MULTIPLIERS, scores, strict=True):
-        yes = np.zeros(len(told.students), dtype=bool)
-        yes[asked[np.argsort(-score, kind="stable")[:places]]] = True
-        points.append(told.point(f"multiplier {size:g}", yes, np.where(yes, told.attainable, 0.0)))
+        yes = np.zeros(len(waiting.students), dtype=bool)
+        yes[eligible[np.argsort(-score, kind="stable")[:places]]] = True
+        points.append(
+            waiting.point(f"multiplier {size:g}", yes, np.where(yes, waiting.attainable, 0.0))
+        )
     return pareto_front(points)
 
 
@@ -399,43 +413,43 @@ def pareto_front(points: Sequence[TradeoffPoint]) -> list[TradeoffPoint]:
     ]
 
 
-def _betters(one: TradeoffPoint, other: TradeoffPoint) -> bool:
+def _betters(point: TradeoffPoint, other: TradeoffPoint) -> bool:
     return (
-        one.captured >= other.captured
-        and _unevenness(one) <= _unevenness(other)
-        and not _equals(one, other)
+        point.captured >= other.captured
+        and _unevenness(point) <= _unevenness(other)
+        and not _equals(point, other)
     )
 
 
-def _equals(one: TradeoffPoint, other: TradeoffPoint) -> bool:
-    return (one.captured, one.worst_gap) == (other.captured, other.worst_gap)
+def _equals(point: TradeoffPoint, other: TradeoffPoint) -> bool:
+    return (point.captured, point.worst_gap) == (other.captured, other.worst_gap)
 
 
 def _unevenness(point: TradeoffPoint) -> float:
     return math.inf if point.worst_gap is None else point.worst_gap
 
 
-def _with_floors(told: _WaitingStudents, programs: pd.DataFrame) -> list[TradeoffPoint]:
+def _with_floors(waiting: _WaitingStudents, programs: pd.DataFrame) -> list[TradeoffPoint]:
     """Places among what is suggested; a strength that no plan can keep is left out."""
-    benefits = told.advice.benefit.where(told.advice.suggested_supports)
-    capacity = places_by_support(programs, told.advice)
-    labels = {str(student): str(value) for student, value in told.own_groups.items()}
-    sizes = told.own_groups.value_counts()
+    benefits = waiting.advice.benefit.where(waiting.advice.suggested_supports)
+    capacity = places_by_support(programs, waiting.advice)
+    labels = {str(student): str(value) for student, value in waiting.own_groups.items()}
+    sizes = waiting.own_groups.value_counts()
     points = []
     for strength in STRENGTHS:
         shares = {
-            value: strength * float(sizes.get(value, 0)) / len(told.students)
-            for value in told.compared
+            value: strength * float(sizes.get(value, 0)) / len(waiting.students)
+            for value in waiting.compared
         }
         try:
             given = allocate(benefits, capacity, floors=Floors(labels, shares)).best.given
         except InfeasibleFloors:
             continue
         benefit = pd.Series({place.student: place.benefit for place in given}, dtype="float64")
-        placed = told.students.groups.index
+        placed = waiting.students.groups.index
         setting = f"floor at {strength:.0%} of parity" if strength else "without floors"
         points.append(
-            told.point(
+            waiting.point(
                 setting,
                 placed.isin(benefit.index),
                 _floats(benefit.reindex(placed).fillna(0.0)),
@@ -453,16 +467,16 @@ def places_by_support(programs: pd.DataFrame, advice: ModelSuggestions) -> dict[
     firsts = (advice.rank == 1).sum()
     offered = programs[programs["support"].notna()].groupby("support")["capacity"]
     known = offered.sum().where(~offered.apply(lambda places: places.isna().any()))
-    whole = {
+    capacities = {
         str(name): float(firsts[name] if pd.isna(known.get(name, 0)) else known.get(name, 0))
         for name in advice.benefit.columns
     }
-    total = sum(whole.values())
+    total = sum(capacities.values())
     places = min(int(advice.has_suggestion.sum()), int(total))
-    ends = np.cumsum([0.0, *whole.values()]) * (places / total if total else 0.0)
+    ends = np.cumsum([0.0, *capacities.values()]) * (places / total if total else 0.0)
     return {
         name: int(end) - int(start)
-        for name, (start, end) in zip(whole, pairwise(np.round(ends)), strict=True)
+        for name, (start, end) in zip(capacities, pairwise(np.round(ends)), strict=True)
     }
 
 
@@ -509,25 +523,27 @@ def _direction(yes: BoolArray, groups: pd.Series) -> pd.Series:
     furthest = float(short.abs().max())
     pushed = short * sizes.reindex(short.index) / (furthest if furthest > 0 else 1.0)
     named = {("+", "all"): (-pushed).clip(lower=0.0), ("-", "all"): pushed.clip(lower=0.0)}
-    found: pd.Series = pd.concat(named, names=["sign", "event", "group_id"])
-    return found
+    multipliers: pd.Series = pd.concat(named, names=["sign", "event", "group_id"])
+    return multipliers
 
 
-def _curve(way: MitigationMethod, attribute: str, points: Sequence[TradeoffPoint]) -> TradeoffCurve:
+def _tradeoff_curve(
+    way: MitigationMethod, attribute: str, points: Sequence[TradeoffPoint]
+) -> TradeoffCurve:
     return TradeoffCurve(way, attribute, tuple(points), _APPLIES[way])
 
 
-def _among(students: AuditPopulation, kept: BoolArray) -> AuditPopulation:
+def _selected_students(students: AuditPopulation, selected: BoolArray) -> AuditPopulation:
     """Some of the students."""
     return replace(
         students,
-        features=students.features[kept],
-        groups=students.groups[kept],
-        cohorts=students.cohorts[kept],
-        alert_severity=students.alert_severity[kept],
-        earlier_severity=students.earlier_severity[kept],
-        eligible=students.eligible[kept],
-        in_support=students.in_support[kept],
+        features=students.features[selected],
+        groups=students.groups[selected],
+        cohorts=students.cohorts[selected],
+        alert_severity=students.alert_severity[selected],
+        earlier_severity=students.earlier_severity[selected],
+        eligible=students.eligible[selected],
+        in_support=students.in_support[selected],
     )
 
 

@@ -24,7 +24,7 @@ from fairness.population.comparisons import NOT_RECORDED, Codes, Measure, Measur
 from fairness.population.students import AuditPopulation, ModelSuggestions
 from training.estimation.arrays import BoolArray, FloatArray
 
-_FAR = 2.0
+_MAX_DISTANCE = 2.0
 """Times the median distance of all twins, beyond which two students are no twins."""
 
 
@@ -50,28 +50,30 @@ def matched_pair_measures(
     cohorts = students.cohorts[waiting]
     for attribute in students.groups.columns:
         column = students.groups.loc[waiting, attribute]
-        yield MeasureTable((_of(points, suggested, column),), column.to_frame(), cohorts)
+        yield MeasureTable(
+            (_matched_pair_measure(points, suggested, column),), column.to_frame(), cohorts
+        )
 
 
-def _of(points: FloatArray, suggested: FloatArray, column: pd.Series) -> Measure:
-    pairs_by_group = dict(_found(points, column))
+def _matched_pair_measure(points: FloatArray, suggested: FloatArray, column: pd.Series) -> Measure:
+    pairs_by_group = dict(_twins_by_group(points, column))
     distances = (
         np.concatenate([pairs.distance for pairs in pairs_by_group.values()])
         if pairs_by_group
         else np.zeros(0)
     )
-    far = _FAR * float(np.median(distances)) if len(distances) else 0.0
-    amount, paired, errors = np.zeros(len(column)), np.zeros(len(column)), {}
+    max_distance = _MAX_DISTANCE * float(np.median(distances)) if len(distances) else 0.0
+    differences, paired, errors = np.zeros(len(column)), np.zeros(len(column)), {}
     for value, pairs in pairs_by_group.items():
-        near: BoolArray = pairs.distance <= far
+        near: BoolArray = pairs.distance <= max_distance
         own, outside, inside = pairs.own[near], pairs.outside[near], pairs.inside[near]
-        amount[own], paired[own] = suggested[outside] - suggested[inside], 1.0
+        differences[own], paired[own] = suggested[outside] - suggested[inside], 1.0
         if len(own):
-            errors[value] = _error(suggested, outside, inside)
-    return Measure("twins", "", amount, paired, standard_error_floors=errors)
+            errors[value] = _standard_error(suggested, outside, inside)
+    return Measure("twins", "", differences, paired, standard_error_floors=errors)
 
 
-def _found(points: FloatArray, column: pd.Series) -> Iterator[tuple[str, _Twins]]:
+def _twins_by_group(points: FloatArray, column: pd.Series) -> Iterator[tuple[str, _Twins]]:
     known = (column != NOT_RECORDED).to_numpy()
     for value in sorted(column[known].unique()):
         own = np.flatnonzero((column == value).to_numpy())
@@ -91,7 +93,7 @@ def _found(points: FloatArray, column: pd.Series) -> Iterator[tuple[str, _Twins]
             )
 
 
-def _error(suggested: FloatArray, outside: Codes, inside: Codes) -> float:
+def _standard_error(suggested: FloatArray, outside: Codes, inside: Codes) -> float:
     """The error of the mean difference where one student is the twin of many: each counts once, by
     its weight.
 
@@ -99,11 +101,11 @@ def _error(suggested: FloatArray, outside: Codes, inside: Codes) -> float:
     """
     both = np.concatenate([suggested[outside], suggested[inside]])
     share = (both.sum() + 1) / (len(both) + 2)
-    used = [
+    uses = [
         np.bincount(twins, minlength=len(suggested)).astype("float64")
         for twins in (outside, inside)
     ]
-    squares = sum(float((count**2).sum()) for count in used)
+    squares = sum(float((count**2).sum()) for count in uses)
     return math.sqrt(share * (1 - share) * squares) / len(outside)
 
 

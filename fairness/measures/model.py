@@ -78,8 +78,8 @@ def _captured(students: AuditPopulation, advice: ModelSuggestions, waiting: Bool
     bring.
     """
     benefit = advice.benefit.to_numpy()
-    may = students.eligible[advice.benefit.columns].to_numpy(dtype=bool)
-    attainable = np.where(may, benefit, 0.0).clip(min=0.0).max(axis=1, initial=0.0)
+    eligible = students.eligible[advice.benefit.columns].to_numpy(dtype=bool)
+    attainable = np.where(eligible, benefit, 0.0).clip(min=0.0).max(axis=1, initial=0.0)
     first = np.where(advice.rank.to_numpy() == 1, benefit, 0.0).sum(axis=1)
     return Measure(
         "captured", "", np.where(waiting, first, 0.0), np.where(waiting, attainable, 0.0)

@@ -3,7 +3,7 @@ what came of support.
 
 A model learns from these and sees through them, so a gap here is a question for the district, not a
 fault of the model. That two groups differ is no proof that something is amiss with the records. So
-students are compared within what their other records foretell.
+students are compared within what their other records predict.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from training.ranking.ranker import BenefitRanker
 from training.ranking.suggestions import open_to_grade
 
 MIN_STUDENTS_TO_PREDICT = 500
-"""Students below whom nothing is foretold of one record from the others."""
+"""With fewer students, no record is predicted from the others."""
 _TENTHS = 10
-_MOST_DAYS = 3
+_MAX_DAYS_IN_NEED = 3
 """Decision days in need from which on they count as many."""
 _FOLDS = 5
-_FORETELLING = {
+_LIGHTGBM_PARAMETERS = {
     "objective": "regression",
     "num_leaves": 8,
     "learning_rate": 0.1,
@@ -51,7 +51,7 @@ _ROUNDS = 40
 
 
 def record_measures(students: AuditPopulation) -> list[Measure]:
-    """Absences and incidents on record, within tenths of what the other records foretell of them.
+    """Absences and incidents on record, within tenths of what the other records predict.
 
     Nothing where there are too few students, or where none of a kind is on record.
     """
@@ -72,7 +72,7 @@ def record_measures(students: AuditPopulation) -> list[Measure]:
                 "",
                 np.where(known, absent, 0.0),
                 np.where(known, days, 0.0),
-                _foretold(students, share, {Category.ATTENDANCE, Category.BEHAVIOR}),
+                _predicted_tenths(students, share, {Category.ATTENDANCE, Category.BEHAVIOR}),
             )
         )
     if (incidents > 0).any():
@@ -83,7 +83,7 @@ def record_measures(students: AuditPopulation) -> list[Measure]:
                 "",
                 has,
                 np.ones(len(has)),
-                _foretold(students, has, {Category.BEHAVIOR}),
+                _predicted_tenths(students, has, {Category.BEHAVIOR}),
             )
         )
     return measures
@@ -121,14 +121,14 @@ def past_support_measures(
             .max()
             .reindex(range(len(who)), fill_value=0)
         )
-        often = np.minimum(days, _MOST_DAYS).astype(np.intp)
+        days_in_need = np.minimum(days, _MAX_DAYS_IN_NEED).astype(np.intp)
         measures.append(
             Measure(
                 "past_support",
                 support,
                 (starts > 0).astype("float64"),
                 (days > 0).astype("float64"),
-                need_codes(worst) * (_MOST_DAYS + 1) + often,
+                need_codes(worst) * (_MAX_DAYS_IN_NEED + 1) + days_in_need,
             )
         )
     return MeasureTable(tuple(measures), *groups_and_cohorts(pd.Series(who), students))
@@ -158,18 +158,20 @@ def groups_and_cohorts(
     return students.groups.loc[student], students.cohorts.loc[student]
 
 
-def _foretold(students: AuditPopulation, target: FloatArray, hidden: set[Category]) -> Codes:
-    """Tenths of what the features outside `hidden` foretell of `target`, of each cohort from the
-    others.
+def _predicted_tenths(
+    students: AuditPopulation, target: FloatArray, hidden: set[Category]
+) -> Codes:
+    """Tenths (0 to 9) of `target` as the features outside `hidden` predict it, of each cohort from
+    the others.
     """
     names = [feature.name for feature in CATALOG if feature.category not in hidden]
     rows, known = students.features[names].to_numpy(dtype="float64"), np.isfinite(target)
     folds = assign_folds(students.cohorts.reset_index(drop=True), _FOLDS, 0)
-    guess = np.full(len(target), float(np.nanmean(target)))
+    predicted = np.full(len(target), float(np.nanmean(target)))
     for fold in range(_FOLDS):
-        learned: BoolArray = known & (folds != fold)
-        if learned.sum() >= MIN_STUDENTS_TO_PREDICT // 2 and (folds == fold).any():
-            data = lgb.Dataset(rows[learned], target[learned], free_raw_data=True)
-            model = lgb.train(_FORETELLING, data, _ROUNDS)
-            guess[folds == fold] = np.asarray(model.predict(rows[folds == fold], num_threads=1))
-    return quantile_codes(guess, _TENTHS)
+        training_rows: BoolArray = known & (folds != fold)
+        if training_rows.sum() >= MIN_STUDENTS_TO_PREDICT // 2 and (folds == fold).any():
+            data = lgb.Dataset(rows[training_rows], target[training_rows], free_raw_data=True)
+            model = lgb.train(_LIGHTGBM_PARAMETERS, data, _ROUNDS)
+            predicted[folds == fold] = np.asarray(model.predict(rows[folds == fold], num_threads=1))
+    return quantile_codes(predicted, _TENTHS)

@@ -4,7 +4,7 @@ and all together.
 No sensitive fact is an input. Where one can be guessed from the inputs, a model can treat its
 groups differently all the same; that is no fault by itself, and this test decides nothing: it says
 where to look. Source: Feldman et al. (2015), Certifying and Removing Disparate Impact, KDD, which
-tests an input by how well it foretells the fact.
+tests an input by how well it predicts the fact.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from training.estimation.pseudo_outcomes import assign_folds
 ALL_FAMILIES = "all"
 EXCLUDED_ATTRIBUTES = ("grade_band", "school")
 """Groups that the inputs hold, or nearly: the grade is one."""
-_FOLDS, _ROUNDS, _DRAWS, _MOST = 3, 30, 200, 6_000
-_GUESSING = {
+_FOLDS, _ROUNDS, _DRAWS, _MAX_STUDENTS = 3, 30, 200, 6_000
+_LIGHTGBM_PARAMETERS = {
     "objective": "multiclass",
     "num_leaves": 8,
     "learning_rate": 0.1,
@@ -41,7 +41,7 @@ _GUESSING = {
 
 @dataclass(frozen=True)
 class Proxy:
-    """How well a family of inputs tells one group fact.
+    """How well a family of inputs predicts one group fact.
 
     Attributes:
         auc: how often of two students, one of a group and one not, the right one is guessed, over
@@ -63,7 +63,7 @@ def proxy_strengths(
     cohorts.
     """
     rng = np.random.default_rng(seed)
-    sample = np.sort(rng.permutation(len(students))[:_MOST])
+    sample = np.sort(rng.permutation(len(students))[:_MAX_STUDENTS])
     families = list(dict.fromkeys(FEATURES_BY_NAME[name].family for name in inputs))
     columns = {
         family: [name for name in inputs if FEATURES_BY_NAME[name].family == family]
@@ -87,14 +87,14 @@ def proxy_strengths(
             continue
         rows = students.features.iloc[sample][is_testable]
         proxies += list(
-            _of(
+            _attribute_proxies(
                 attribute, rows, columns, values[is_testable], cohorts[is_testable], confidence, rng
             )
         )
     return proxies
 
 
-def _of(
+def _attribute_proxies(
     attribute: str,
     rows: pd.DataFrame,
     columns: dict[str, list[str]],
@@ -104,24 +104,29 @@ def _of(
     rng: np.random.Generator,
 ) -> Iterator[Proxy]:
     codes, names = pd.factorize(values, sort=True)
-    which = pd.factorize(cohorts, sort=True)[0]
+    cohort_codes = pd.factorize(cohorts, sort=True)[0]
     drawn = rng.multinomial(
-        which.max() + 1, np.full(which.max() + 1, 1 / (which.max() + 1)), _DRAWS
+        cohort_codes.max() + 1,
+        np.full(cohort_codes.max() + 1, 1 / (cohort_codes.max() + 1)),
+        _DRAWS,
     )
     folds = assign_folds(cohorts.reset_index(drop=True), _FOLDS, 0)
     for family, inputs in columns.items():
-        chances = _guessed(
+        probabilities = _predicted_probabilities(
             rows[inputs].to_numpy(dtype="float64"), codes.astype(np.intp), folds, len(names)
         )
-        weights = np.vstack([np.ones(len(which)), drawn[:, which]])
+        weights = np.vstack([np.ones(len(cohort_codes)), drawn[:, cohort_codes]])
         aucs = np.column_stack(
-            [auc(chances[:, place], codes == place, weights) for place in range(len(names))]
+            [auc(probabilities[:, place], codes == place, weights) for place in range(len(names))]
         )
         sizes = np.bincount(codes)
-        whole = np.nansum(aucs * sizes, axis=1) / (np.isfinite(aucs) * sizes).sum(axis=1)
-        tails = np.quantile(whole[1:], [(1 - confidence) / 2, (1 + confidence) / 2])
+        weighted_aucs = np.nansum(aucs * sizes, axis=1) / (np.isfinite(aucs) * sizes).sum(axis=1)
+        tails = np.quantile(weighted_aucs[1:], [(1 - confidence) / 2, (1 + confidence) / 2])
         yield Proxy(
-            attribute, family, round(float(whole[0]), 2), *(round(float(end), 2) for end in tails)
+            attribute,
+            family,
+            round(float(weighted_aucs[0]), 2),
+            *(round(float(end), 2) for end in tails),
         )
 
 
@@ -142,13 +147,13 @@ def auc(score: FloatArray, is_one: BoolArray, weights: FloatArray) -> FloatArray
     return areas
 
 
-def _guessed(rows: FloatArray, codes: Codes, folds: Codes, classes: int) -> FloatArray:
-    """The chance of each group, each student guessed from those of other folds: shape (students,
-    groups).
-    """
-    chances = np.full((len(rows), classes), 1 / classes)
+def _predicted_probabilities(
+    rows: FloatArray, codes: Codes, folds: Codes, classes: int
+) -> FloatArray:
+    """Each student's probability of each group, predicted from other folds; (students, groups)."""
+    probabilities = np.full((len(rows), classes), 1 / classes)
     for fold in range(_FOLDS):
         data = lgb.Dataset(rows[folds != fold], codes[folds != fold], free_raw_data=True)
-        model = lgb.train(_GUESSING | {"num_class": classes}, data, _ROUNDS)
-        chances[folds == fold] = np.asarray(model.predict(rows[folds == fold], num_threads=1))
-    return chances
+        model = lgb.train(_LIGHTGBM_PARAMETERS | {"num_class": classes}, data, _ROUNDS)
+        probabilities[folds == fold] = np.asarray(model.predict(rows[folds == fold], num_threads=1))
+    return probabilities

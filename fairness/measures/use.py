@@ -1,7 +1,7 @@
 """What people were shown of a model in use, and what staff did with it, by group: the human in the
 loop is audited too.
 
-Rows are students of whom staff opened a list of suggestions; of each organisation the newest list
+Rows are students of whom staff opened a list of suggestions; of each organization the newest list
 counts. Read in the audit's own scope; what leaves is figures of groups, as of everything else here,
 and never who decided what.
 """
@@ -32,9 +32,13 @@ def use_measures(
 ) -> MeasureTable | None:
     """What was shown of a model, and what came of it; None where nobody was shown anything."""
     scope = pipeline_scope(snapshot, "audit", students.as_of)
-    lists = [one for one in logged_impressions(database, scope) if one.model_sha256 == model_sha256]
+    impressions = [
+        impression
+        for impression in logged_impressions(database, scope)
+        if impression.model_sha256 == model_sha256
+    ]
     return impression_measures(
-        lists, decisions_for_model(database, scope, model_sha256), students, policy
+        impressions, decisions_for_model(database, scope, model_sha256), students, policy
     )
 
 
@@ -47,23 +51,30 @@ def impression_measures(
     """The measures of lists and of the decisions on them."""
     known = set(students.groups.index)
     newest = {
-        (one.student_id, one.organization_id): one for one in lists if one.student_id in known
+        (impression.student_id, impression.organization_id): impression
+        for impression in lists
+        if impression.student_id in known
     }
     if not newest:
         return None
-    with_suggestion = {student for (student, _), one in newest.items() if one.listed}
+    with_suggestion = {student for (student, _), shown in newest.items() if shown.listed}
     students_by_action = {
         action: {
-            one.student_id
-            for one in decisions
-            if one.action == action and (one.student_id, one.organization_id) in newest
+            decision.student_id
+            for decision in decisions
+            if decision.action == action
+            and (decision.student_id, decision.organization_id) in newest
         }
         for action in (ACCEPTED, DISMISSED)
     }
     who = pd.Series(sorted({student for student, _ in newest}))
     listed, accepted, dismissed = (
-        who.isin(some).to_numpy()
-        for some in (with_suggestion, students_by_action[ACCEPTED], students_by_action[DISMISSED])
+        who.isin(members).to_numpy()
+        for members in (
+            with_suggestion,
+            students_by_action[ACCEPTED],
+            students_by_action[DISMISSED],
+        )
     )
     need = pd.Series(students.in_need(policy), index=students.groups.index)[who].to_numpy()
     return MeasureTable(

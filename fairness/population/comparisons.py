@@ -5,7 +5,7 @@ Students of one grade in one school share teachers and rooms, so cohorts are dra
 (a cluster bootstrap; Cameron & Miller 2015, Journal of Human Resources 50(2)). Where hardly anybody
 or nearly everybody is counted, resampling knows too little: an error is never smaller than that of
 independent students with one more on either side (Agresti & Caffo 2000, The American Statistician
-54(4)), of numbers rounded to ten, so that it tells nothing that the numbers beside it do not.
+54(4)), of numbers rounded to ten, so that it discloses nothing that the numbers next to it do not.
 Figures here are exact and are not to be shown; `fairness.publication.publishing` says what may be.
 """
 

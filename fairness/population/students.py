@@ -103,7 +103,7 @@ class AuditPopulation:
 def audit_population(
     snapshot: Snapshot, as_of: date, policy: Policy, supports: tuple[str, ...]
 ) -> AuditPopulation:
-    """Every student enrolled on the day; every student where the source brings no enrolments at
+    """Every student enrolled on the day; every student where the source brings no enrollments at
     all.
     """
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", as_of))
@@ -127,10 +127,10 @@ def audit_population(
 def with_intersections(groups: pd.DataFrame, policy: Policy) -> pd.DataFrame:
     """The groups with the policy's intersections, worked out from the single ones."""
     pairs = {}
-    for one, two in policy.intersections:
-        known = (groups[one] != NOT_RECORDED) & (groups[two] != NOT_RECORDED)
-        pairs[one + INTERSECTION_SEPARATOR + two] = (
-            groups[one] + INTERSECTION_SEPARATOR + groups[two]
+    for first, second in policy.intersections:
+        known = (groups[first] != NOT_RECORDED) & (groups[second] != NOT_RECORDED)
+        pairs[first + INTERSECTION_SEPARATOR + second] = (
+            groups[first] + INTERSECTION_SEPARATOR + groups[second]
         ).where(known, NOT_RECORDED)
     return groups.assign(**pairs)
 
@@ -149,7 +149,7 @@ def suggestions_for(
         index=index, columns=names
     )
     benefit = pd.DataFrame(
-        {name: one.mean for name, one in shown.benefits.items()},
+        {name: estimate.mean for name, estimate in shown.benefits.items()},
         index=index,
         columns=names,
         dtype="float64",
@@ -183,7 +183,7 @@ def need_codes(severity: pd.DataFrame) -> Codes:
 
 
 def mask_discipline(features: pd.DataFrame) -> pd.DataFrame:
-    """The same features with those of discipline missing."""
+    """The features with those of discipline missing."""
     hidden = set(feature_names(behavior=True)) - set(feature_names())
     return features.assign(**dict.fromkeys(hidden, math.nan))
 
@@ -219,8 +219,10 @@ def _earlier(snapshot: Snapshot, records: ScopedRecords, as_of: date, here: pd.I
     day = pd.to_datetime(days["date"]).max().date()
     then = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", day))
     there = _stays(then, day).index
-    found = alert_severities(build_features(then, day).loc[there]).max(axis=1).astype("float64")
-    return found.reindex(here)
+    severities = (
+        alert_severities(build_features(then, day).loc[there]).max(axis=1).astype("float64")
+    )
+    return severities.reindex(here)
 
 
 def _stays(records: ScopedRecords, as_of: date) -> pd.Series:
@@ -235,7 +237,7 @@ def _stays(records: ScopedRecords, as_of: date) -> pd.Series:
 
 
 def _school_names(records: ScopedRecords) -> dict[str, str]:
-    """Schools by identifier; the identifier stands beside a name that two schools have."""
+    """Schools by identifier; the identifier follows a name that two schools share."""
     schools = records.frame("schools")
     unclear = schools["name"].duplicated(keep=False) | schools["name"].isna()
     return {
@@ -260,5 +262,5 @@ def _value(value: object) -> str:
 def quantile_codes(values: FloatArray, parts: int) -> Codes:
     """Which of `parts` equally large parts each value lies in, by rank: 0 is the least."""
     order = np.argsort(np.argsort(values, kind="stable"), kind="stable")
-    found: Codes = (order * parts // max(len(values), 1)).astype(np.intp)
-    return found
+    codes: Codes = (order * parts // max(len(values), 1)).astype(np.intp)
+    return codes

@@ -41,8 +41,8 @@ class StudentCounts:
     """One measure of all audited students.
 
     Attributes:
-        amount, out_of: 1 or 0 for each student; `amount` is None of a measure that counts no
-            students.
+        numerator, denominator: 1 or 0 for each student; `numerator` is None for a measure that
+            counts no students.
         attributes: what it is compared by.
     """
 
@@ -96,16 +96,16 @@ class AuditMeasures:
             for measure in rows.measures:
                 if (where < 0).any():
                     raise ValueError(f"the rows of {measure.check} are not of the audited students")
-                amount, out_of = np.zeros((2, len(everybody)))
-                amount[where], out_of[where] = measure.numerator, measure.denominator > 0
+                numerator, denominator = np.zeros((2, len(everybody)))
+                numerator[where], denominator[where] = measure.numerator, measure.denominator > 0
                 compared = tuple(
                     name for name in rows.groups.columns if CHECKS[measure.check].applies_to(name)
                 )
                 yield StudentCounts(
                     measure.check,
                     measure.item,
-                    amount if measure.is_count else None,
-                    out_of,
+                    numerator if measure.is_count else None,
+                    denominator,
                     compared,
                 )
 
@@ -114,21 +114,21 @@ class PublicationTables:
     """The counts behind some measures, how they add up, and the facts that would be shown of them.
 
     Args:
-        beside: counts of the same students by the audit that is being made now: these are declared
-            with them.
+        current: counts of the same students by the audit that is being made now; those of an
+            earlier audit are declared together with them.
         shown: what of these was shown already; None where that is to be found out.
     """
 
     def __init__(
         self,
         counted: AuditMeasures,
-        beside: PublicationTables | None = None,
+        current: PublicationTables | None = None,
         shown: PublishedAudit | None = None,
     ) -> None:
         self.rows, self.policy = counted.student_measures, counted.policy
         rows, policy = self.rows, self.policy
-        self.tables: LinkedTables = beside.tables if beside else LinkedTables()
-        self.earlier_publication = None if shown is None else _Already.of(shown)
+        self.tables: LinkedTables = current.tables if current else LinkedTables()
+        self.earlier_publication = None if shown is None else _EarlierPublication.of(shown)
         self.fewest, self.smallest = policy.fewest_in_need, policy.smallest_cell
         self.codes = {name: pd.Categorical(rows.groups[name]) for name in rows.groups.columns}
         self.groups = [
@@ -149,101 +149,108 @@ class PublicationTables:
         """How many of a group are asked about."""
         self.sizes: dict[CountName, TableCell] = {}
         self.wholes: list[tuple[str, FloatArray]] = []
-        same = beside is None or beside.policy.need_severity == policy.need_severity
-        self.need = IN_NEED if same else f"in need from {policy.need_severity}"
+        same_need = current is None or current.policy.need_severity == policy.need_severity
+        self.need = IN_NEED if same_need else f"in need from {policy.need_severity}"
         for name, values in ((STUDENTS, np.ones(len(rows.groups))), (self.need, counted.in_need)):
-            self._declare(name, values, list(self.codes))
+            self._declare_counts(name, values, list(self.codes))
             self.wholes.append((name, values))
-        self._show_sizes()
-        asked = list(counted.by_student())
-        for one in sorted(asked, key=lambda one: not CHECKS[one.check].all_attributes):
-            self._show(one)
-        self._nest(asked)
+        self._publish_sizes()
+        measures = list(counted.by_student())
+        for measure in sorted(measures, key=lambda counts: not CHECKS[counts.check].all_attributes):
+            self._declare_measure(measure)
+        self._declare_relations(measures)
 
-    def _show_sizes(self) -> None:
+    def _publish_sizes(self) -> None:
         for name, _ in self.wholes:
             public = name == STUDENTS and len(self.rows.groups) >= LARGE_DISTRICT
-            self._size((name,), _SIZES, 2, public=public)
+            self._publish_size((name,), _SIZES, 2, public=public)
             for attribute, value in self.groups:
-                self._size(
+                self._publish_size(
                     (name, attribute, value),
                     f"{_SIZES} by {attribute}",
                     int(attribute in self.plain),
                 )
 
-    def _size(self, name: CountName, table: str, cost: int, *, public: bool = False) -> None:
+    def _publish_size(
+        self, name: CountName, table: str, cost: int, *, public: bool = False
+    ) -> None:
         if (
             self.earlier_publication is None
             or (IN_NEED if name[0] == self.need else STUDENTS, *name[1:])
             in self.earlier_publication.sizes
         ):
             self.sizes[name] = self.tables.publish_count(name, table, public=public, cost=cost)
-            self._keep(self.sizes[name])
+            self._mark_published(self.sizes[name])
 
-    def _share(
+    def _publish_share(
         self, part: CountName, whole: CountName, table: str, cost: int, *, already: bool
     ) -> TableCell | None:
-        """The share, where it is to be shown or was; nothing is shown now that another audit has
-        not.
+        """The share, where it is to be published or was; of an earlier audit's counts nothing is
+        published that it has not.
         """
         if self.earlier_publication is not None and not already:
             self.tables.add_complement(part, whole)
             return None
-        fact = self.tables.publish_share(part, whole, table, cost=cost)
-        self._keep(fact)
-        return fact
+        cell = self.tables.publish_share(part, whole, table, cost=cost)
+        self._mark_published(cell)
+        return cell
 
-    def _keep(self, fact: TableCell) -> None:
+    def _mark_published(self, cell: TableCell) -> None:
         if self.earlier_publication is not None:
-            self.tables.mark_published(fact)
+            self.tables.mark_published(cell)
 
-    def _show(self, one: StudentCounts) -> None:
+    def _declare_measure(self, measure: StudentCounts) -> None:
         """Declare what a measure counts, how many it asks about, and the shares that would be shown
         of it: of students enough to be judged.
         """
-        key, base = self._name(one.published_numerator), self._name(one.denominator)
+        part_name = self._count_name(measure.published_numerator)
+        whole_name = self._count_name(measure.denominator)
         for part, whole, values in (
-            (base, self._around(one.denominator), one.denominator),
-            (key, base, one.published_numerator),
+            (whole_name, self._narrowest_whole(measure.denominator), measure.denominator),
+            (part_name, whole_name, measure.published_numerator),
         ):
             if part != whole:
-                for cell in self._declare(part, values, one.attributes):
+                for cell in self._declare_counts(part, values, measure.attributes):
                     self.tables.add_subset(cell, (whole, *cell[1:]))
-        if one.check == COMPLEMENT_OF_MISSED and key != base:
-            self.missed_share = self._share(
-                (key,),
-                (base,),
-                one.table,
+        if measure.check == COMPLEMENT_OF_MISSED and part_name != whole_name:
+            self.missed_share = self._publish_share(
+                (part_name,),
+                (whole_name,),
+                measure.table,
                 2,
                 already=bool(self.earlier_publication and self.earlier_publication.helped),
             )
         for attribute, value in self.groups:
-            if value == NOT_RECORDED or attribute not in one.attributes:
+            if value == NOT_RECORDED or attribute not in measure.attributes:
                 continue
-            place, both = (one.check, one.item, attribute, value), (value, _rest(value))
-            self._number(place, (base, attribute, value))
-            if one.numerator is None:
+            place, both = (
+                (measure.check, measure.item, attribute, value),
+                (value, _others_of(value)),
+            )
+            self._publish_number(place, (whole_name, attribute, value))
+            if measure.numerator is None:
                 continue
-            told = key != base and all(
-                self._enough((key, attribute, group), (base, attribute, group)) for group in both
+            published = part_name != whole_name and all(
+                self._may_publish((part_name, attribute, group), (whole_name, attribute, group))
+                for group in both
             )
             for group, own in zip(both, (True, False), strict=True):
                 already = bool(
                     self.earlier_publication and (place, own) in self.earlier_publication.shares
                 )
                 self.shares[place, own] = (
-                    self._share(
-                        (key, attribute, group),
-                        (base, attribute, group),
-                        f"{one.table} by {attribute}",
+                    self._publish_share(
+                        (part_name, attribute, group),
+                        (whole_name, attribute, group),
+                        f"{measure.table} by {attribute}",
                         int(attribute in self.plain),
                         already=already,
                     )
-                    if told
+                    if published
                     else None
                 )
 
-    def _number(self, place: FindingKey, name: CountName) -> None:
+    def _publish_number(self, place: FindingKey, name: CountName) -> None:
         """How many are asked about: where that is no size of a group already, it is the first to be
         withheld. Of a group that is too small to be judged it is not shown, nor of schools and of
         two groups at once.
@@ -256,9 +263,9 @@ class PublicationTables:
             self.numbers[place] = self.tables.publish_count(
                 name, f"{place[0]} {place[1]} numbers by {place[2]}", cost=-1
             )
-            self._keep(self.numbers[place])
+            self._mark_published(self.numbers[place])
 
-    def _enough(self, part: CountName, whole: CountName) -> bool:
+    def _may_publish(self, part: CountName, whole: CountName) -> bool:
         """Whether a share may be shown at all. Where that of a group may not, nor is that of all
         others: what all have less that would give the group's away.
         """
@@ -266,7 +273,7 @@ class PublicationTables:
         size = true.get(whole, 0)
         return size >= self.fewest and min(true[part], size - true[part]) >= self.smallest
 
-    def _nest(self, asked: Sequence[StudentCounts]) -> None:
+    def _declare_relations(self, measures: Sequence[StudentCounts]) -> None:
         """What every reader knows of counts of several checks: which lie within which, and which
         two make up a third.
 
@@ -275,20 +282,22 @@ class PublicationTables:
         a suggestion.
         """
         counts = dict(self.wholes)
-        for one in asked:
+        for measure in measures:
             for values in (
-                one.denominator,
-                one.published_numerator,
-                *(() if one.numerator is None else (one.numerator,)),
+                measure.denominator,
+                measure.published_numerator,
+                *(() if measure.numerator is None else (measure.numerator,)),
             ):
-                counts.setdefault(self._name(values), values)
-        for one in asked:
+                counts.setdefault(self._count_name(values), values)
+        for measure in measures:
             if any(
-                (one.complement <= other).all() and not (one.denominator <= other).all()
+                (measure.complement <= other).all() and not (measure.denominator <= other).all()
                 for other in counts.values()
             ):
-                self._declare(self._name(one.complement), one.complement, one.attributes)
-                counts.setdefault(self._name(one.complement), one.complement)
+                self._declare_counts(
+                    self._count_name(measure.complement), measure.complement, measure.attributes
+                )
+                counts.setdefault(self._count_name(measure.complement), measure.complement)
         inside = {
             (inner, outer)
             for inner, outer in permutations(counts, 2)
@@ -300,18 +309,18 @@ class PublicationTables:
             ):
                 for cell in self._cells_of(inner, outer):
                     self.tables.add_subset((inner, *cell), (outer, *cell))
-        for one in asked:
-            part, whole, rest = (
-                self._name(values)
+        for measure in measures:
+            part, whole, others = (
+                self._count_name(values)
                 for values in (
-                    one.published_numerator,
-                    one.denominator,
-                    one.denominator - one.published_numerator,
+                    measure.published_numerator,
+                    measure.denominator,
+                    measure.denominator - measure.published_numerator,
                 )
             )
-            if rest in counts and len({part, whole, rest}) == 3:
-                for cell in self._cells_of(part, whole, rest):
-                    self.tables.add_total((whole, *cell), [(part, *cell), (rest, *cell)])
+            if others in counts and len({part, whole, others}) == 3:
+                for cell in self._cells_of(part, whole, others):
+                    self.tables.add_total((whole, *cell), [(part, *cell), (others, *cell)])
 
     def _cells_of(self, *names: str) -> list[CountName]:
         """The cells that are declared of all these counts."""
@@ -325,24 +334,24 @@ class PublicationTables:
         )
         return sorted(set.intersection(*cells))
 
-    def _name(self, values: FloatArray) -> str:
-        """Equal counts have one name, since whoever reads the report knows that they are the
-        same.
-        """
+    def _count_name(self, values: FloatArray) -> str:
+        """Equal counts share a name, since a reader of the report knows that they are equal."""
         digest = hashlib.sha256(values.tobytes()).hexdigest()
         known = {hashlib.sha256(part.tobytes()).hexdigest(): name for name, part in self.wholes}
         return known.get(digest, f"count {digest[:12]}")
 
-    def _around(self, values: FloatArray) -> str:
+    def _narrowest_whole(self, values: FloatArray) -> str:
         """The narrowest of the wholes that holds them."""
         return next(name for name, whole in reversed(self.wholes) if (values <= whole).all())
 
-    def _declare(self, name: str, values: FloatArray, attributes: Sequence[str]) -> list[CountName]:
+    def _declare_counts(
+        self, name: str, values: FloatArray, attributes: Sequence[str]
+    ) -> list[CountName]:
         """Counts of one kind: in all, by each value of these attributes, and how they add up. Those
         that must lie within others are returned.
         """
         add = self.tables
-        found: list[CountName] = [] if (name,) in add.true_counts else [(name,)]
+        cells_within: list[CountName] = [] if (name,) in add.true_counts else [(name,)]
         add.add_count((name,), int(values.sum()))
         new = [
             attribute
@@ -361,14 +370,14 @@ class PublicationTables:
             for value, count in cells.items():
                 add.add_count((name, attribute, value), count)
             add.add_total((name,), [(name, attribute, value) for value in cells])
-            found += [(name, attribute, value) for value in cells]
-            self._recorded(name, attribute, cells)
+            cells_within += [(name, attribute, value) for value in cells]
+            self._declare_recorded(name, attribute, cells)
         for attribute in new:
             if INTERSECTION_SEPARATOR in attribute:
-                self._cross(name, attribute)
-        return found
+                self._declare_intersection(name, attribute)
+        return cells_within
 
-    def _recorded(self, name: str, attribute: str, cells: Mapping[str, int]) -> None:
+    def _declare_recorded(self, name: str, attribute: str, cells: Mapping[str, int]) -> None:
         """All whose value is on record, and for each value all the others."""
         known = [value for value in cells if value != NOT_RECORDED]
         if len(known) < 2:
@@ -377,19 +386,19 @@ class PublicationTables:
         self.tables.add_count(whole, sum(cells[value] for value in known))
         self.tables.add_total(whole, [(name, attribute, value) for value in known])
         for value in known:
-            rest = (name, attribute, _rest(value))
-            self.tables.add_count(rest, self.tables.true_counts[whole] - cells[value])
-            self.tables.add_total(whole, [(name, attribute, value), rest])
+            others = (name, attribute, _others_of(value))
+            self.tables.add_count(others, self.tables.true_counts[whole] - cells[value])
+            self.tables.add_total(whole, [(name, attribute, value), others])
 
-    def _cross(self, name: str, attribute: str) -> None:
+    def _declare_intersection(self, name: str, attribute: str) -> None:
         """Two groups at once add up to each of both, with those of whom the other is not on
         record.
         """
         true = self.tables.true_counts
         crossed = self.rows.groups[attribute]
-        for place, one in enumerate(attribute.split(INTERSECTION_SEPARATOR)):
-            half_known = set(self.rows.groups.loc[crossed == NOT_RECORDED, one])
-            for value in self.codes[one].categories:
+        for place, single in enumerate(attribute.split(INTERSECTION_SEPARATOR)):
+            half_known = set(self.rows.groups.loc[crossed == NOT_RECORDED, single])
+            for value in self.codes[single].categories:
                 if value == NOT_RECORDED:
                     continue
                 parts = [
@@ -398,18 +407,23 @@ class PublicationTables:
                     if both != NOT_RECORDED and both.split(INTERSECTION_SEPARATOR)[place] == value
                 ]
                 if value in half_known:
-                    half = (name, attribute, f"{one} {value}, the other not on record")
+                    half = (name, attribute, f"{single} {value}, the other not on record")
                     self.tables.add_count(
-                        half, true[name, one, value] - sum(true[part] for part in parts)
+                        half, true[name, single, value] - sum(true[part] for part in parts)
                     )
                     parts.append(half)
-                self.tables.add_total((name, one, value), parts)
+                self.tables.add_total((name, single, value), parts)
 
 
 @dataclass(frozen=True)
-class _Already:
-    """What an audit has shown: sizes of groups, `IN_NEED` or `STUDENTS`, and of all; numbers;
-    shares; that of all.
+class _EarlierPublication:
+    """What an earlier audit has published.
+
+    Attributes:
+        sizes: names of counts of `STUDENTS` or `IN_NEED`, of a group or of all.
+        numbers: findings that show how many are asked about.
+        shares: findings with a share, of the group itself (True) or of all others (False).
+        helped: whether the share of all in need who are helped was shown.
     """
 
     sizes: frozenset[CountName]
@@ -418,31 +432,37 @@ class _Already:
     helped: bool
 
     @classmethod
-    def of(cls, shown: PublishedAudit) -> _Already:
+    def of(cls, shown: PublishedAudit) -> _EarlierPublication:
         sizes = {
             (name, *where)
             for where, *numbers in [
                 ((), shown.students, shown.in_need),
-                *(((one.attribute, one.value), one.students, one.in_need) for one in shown.groups),
+                *(
+                    ((group.attribute, group.value), group.students, group.in_need)
+                    for group in shown.groups
+                ),
             ]
             for name, number in zip((STUDENTS, IN_NEED), numbers, strict=True)
             if number is not None
         }
-        places = {(one.check, one.item, one.attribute, one.value): one for one in shown.findings}
+        findings = {
+            (finding.check, finding.item, finding.attribute, finding.value): finding
+            for finding in shown.findings
+        }
         shares = {
-            (place, own)
-            for place, one in places.items()
-            for own, rate in ((True, one.rate), (False, one.others_rate))
+            (key, own)
+            for key, finding in findings.items()
+            for own, rate in ((True, finding.rate), (False, finding.others_rate))
             if rate is not None
         }
         return cls(
             frozenset(sizes),
-            frozenset(place for place, one in places.items() if one.n is not None),
+            frozenset(key for key, finding in findings.items() if finding.n is not None),
             frozenset(shares),
             shown.helped is not None,
         )
 
 
-def _rest(value: str) -> str:
+def _others_of(value: str) -> str:
     """The name of all others whose value is on record."""
     return f"all but {value}"

@@ -16,7 +16,7 @@ from training.registry.model_card import card_text
 from training.registry.registry import ModelVersion
 
 CARD, FACTS = "card/model_card.md", "card/model_card.json"
-_SIGNS = {
+_VERDICT_MARKS = {
     Verdict.PASS: "passed",
     Verdict.FAIL: "**failed**",
     Verdict.CANNOT_TELL: "cannot tell",
@@ -43,33 +43,37 @@ def audit_section(audit: Audit) -> str:
             f" **{VERDICT_LABELS[audit.verdict].lower()}**. {VERDICT_SUMMARIES[audit.verdict]}"
             f" Audit {audit.sha256}, policy {audit.policy_sha256}."
         ),
-        *_asked("What stops this version", review_questions(audit.stopping)),
-        *_asked("What a reviewer must answer in writing", review_questions(audit.asking)),
+        *_question_list("What stops this version", review_questions(audit.stopping)),
+        *_question_list("What a reviewer must answer in writing", review_questions(audit.asking)),
         "### All checks at a glance",
         "The worst answer over the groups of a column; brackets: shown, not counted.",
-        _glance(audit),
+        _grid_table(audit),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _asked(title: str, questions: Sequence[ReviewQuestion]) -> list[str]:
+def _question_list(title: str, questions: Sequence[ReviewQuestion]) -> list[str]:
     if not questions:
         return []
-    lines = [f"- {one.title}: {said}" for one in questions for said in one.sentences]
+    lines = [
+        f"- {question.title}: {sentence}"
+        for question in questions
+        for sentence in question.sentences
+    ]
     return [f"### {title}", "\n".join(lines)]
 
 
-def _glance(audit: Audit) -> str:
-    glance = grid(audit)
-    rows = [("Check", *glance.columns), ("---",) * (1 + len(glance.columns))]
-    for title, _, cells in glance.rows:
-        said = [
+def _grid_table(audit: Audit) -> str:
+    verdict_grid = grid(audit)
+    rows = [("Check", *verdict_grid.columns), ("---",) * (1 + len(verdict_grid.columns))]
+    for title, _, cells in verdict_grid.rows:
+        marks = [
             (
-                _SIGNS[cell.verdict]
+                _VERDICT_MARKS[cell.verdict]
                 if cell.counts or cell.verdict is None
-                else f"({_SIGNS[cell.verdict]})"
+                else f"({_VERDICT_MARKS[cell.verdict]})"
             )
             for cell in cells
         ]
-        rows.append((title, *said))
+        rows.append((title, *marks))
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)

@@ -1,5 +1,5 @@
-"""The charts of a report, as SVG drawn here: dots with intervals, and trade curves. Colours differ
-for any eye, and shapes say the same again (Okabe & Ito 2008).
+"""The charts of a report, as SVG drawn here: dots with intervals, and trade curves. Colors differ
+for any eye, and shapes repeat what they say (Okabe & Ito 2008).
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def dot_plot(audit: Audit, narrow: bool = False) -> str:
     import altair as alt
 
     rows = [
-        _dot(one, narrow)
-        for one in audit.findings
-        if one.check in _DRAWN
-        and one.gap is not None
-        and not one.is_intersection
-        and one.attribute not in _NOT_DRAWN
+        _dot_row(finding, narrow)
+        for finding in audit.findings
+        if finding.check in _DRAWN
+        and finding.gap is not None
+        and not finding.is_intersection
+        and finding.attribute not in _NOT_DRAWN
     ]
     data = alt.InlineData(
         values=rows
@@ -118,11 +118,11 @@ def tradeoff_chart(trades: Sequence[TradeoffTable]) -> str:
 
     rows = _numbered(
         [
-            _choice(trade.title, way, choice, choice.worst_gap)
+            _chart_row(trade.title, way, option, option.worst_gap)
             for trade in trades
-            for way, _, choices in trade.ways
-            for choice in choices
-            if choice.worst_gap is not None
+            for way, _, options in trade.ways
+            for option in options
+            if option.worst_gap is not None
         ]
     )
     ways = [way for way in METHOD_LABELS.values() if way in {row["way"] for row in rows}]
@@ -162,7 +162,7 @@ def tradeoff_chart(trades: Sequence[TradeoffTable]) -> str:
     return _svg(chart)
 
 
-def _choice(title: str, way: str, choice: TradeoffOption, gap: float) -> dict[str, Any]:
+def _chart_row(title: str, way: str, option: TradeoffOption, gap: float) -> dict[str, Any]:
     counts = (
         "Places, of those who wait"
         if way == METHOD_LABELS[_PLACES]
@@ -172,9 +172,9 @@ def _choice(title: str, way: str, choice: TradeoffOption, gap: float) -> dict[st
         "evened": title,
         "way": way,
         "counts": counts,
-        "number": choice.number,
+        "number": option.number,
         "gap": round(100 * gap),
-        "captured": round(100 * choice.captured),
+        "captured": round(100 * option.captured),
     }
 
 
@@ -217,7 +217,7 @@ def _svg(chart: Any, room: int = 60) -> str:
     return str(vl_convert.vegalite_to_svg(plain.to_json()))
 
 
-def _dot(finding: Finding, narrow: bool) -> dict[str, Any]:
+def _dot_row(finding: Finding, narrow: bool) -> dict[str, Any]:
     ends: Sequence[float | None] = (finding.gap, finding.lower, finding.upper)
     point, lower, upper = (0.0 if end is None else round(100 * end) for end in ends)
     group = value_label(finding.attribute, finding.value)

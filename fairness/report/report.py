@@ -79,8 +79,8 @@ def write_report(audit: Audit, home: Path, signatures: Sequence[Signature] = ())
 def report_html(audit: Audit, charts: Charts, signatures: Sequence[Signature]) -> str:
     """The page: it stands alone, and prints."""
     dots, narrow, curves = (
-        _inline(svg, said, kind)
-        for svg, said, kind in (
+        _inline_svg(svg, alt, kind)
+        for svg, alt, kind in (
             (charts.dots, words.DOT_PLOT_ALT, "audit-wide-only"),
             (charts.narrow, words.DOT_PLOT_ALT, "audit-narrow"),
             (charts.curves, words.TRADEOFF_CHART_ALT, ""),
@@ -97,20 +97,20 @@ def report_html(audit: Audit, charts: Charts, signatures: Sequence[Signature]) -
             thresholds=_thresholds(audit),
             facts=_facts(audit),
             moment=_moment,
-            **_seen(audit),
+            **_view_objects(audit),
         )
     )
 
 
 def report_pdf(audit: Audit, charts: Charts, signatures: Sequence[Signature]) -> bytes:
     """The document: what the page says, of the groups that count in the verdict."""
-    seen = _seen(audit)
+    view_objects = _view_objects(audit)
     checks = [
-        asdict(replace(one, tables=tuple(table for table in one.tables if table.counts)))
-        for one in seen["details"]
+        asdict(replace(detail, tables=tuple(table for table in detail.tables if table.counts)))
+        for detail in view_objects["details"]
     ]
     sections = {
-        name: [asdict(one) for one in seen[name]]
+        name: [asdict(item) for item in view_objects[name]]
         for name in ("stopping", "asking", "heats", "traces")
     }
     return render_pdf(
@@ -125,14 +125,14 @@ def report_pdf(audit: Audit, charts: Charts, signatures: Sequence[Signature]) ->
             "dots": charts.dots,
             "curves": charts.curves,
             "alts": {"dots": words.DOT_PLOT_ALT, "curves": words.TRADEOFF_CHART_ALT},
-            "trades": [_choices(one) for one in seen["trades"]],
+            "trades": [_tradeoff_text(table) for table in view_objects["trades"]],
             "mending": words.MITIGATION_INTRO,
             "two_counts": words.PLACES_NOTE,
-            "grid": asdict(seen["grid"]),
+            "grid": asdict(view_objects["grid"]),
             "verdicts": words.VERDICT_LABELS,
             "why": words.WHY_BRIEFLY,
-            "reported": seen["reported"],
-            "families": seen["families"],
+            "reported": view_objects["reported"],
+            "families": view_objects["families"],
             "strong": f"{audit.policy['strong_proxy']:.2f}",
             "checks": checks,
             "policy": _thresholds(audit),
@@ -143,12 +143,12 @@ def report_pdf(audit: Audit, charts: Charts, signatures: Sequence[Signature]) ->
             "digest": audit.sha256,
             "signatures": [
                 {
-                    "decision": one.decision.capitalize(),
-                    "name": one.name,
-                    "at": _moment(one.at),
-                    "reason": one.reason,
+                    "decision": signature.decision.capitalize(),
+                    "name": signature.name,
+                    "at": _moment(signature.at),
+                    "reason": signature.reason,
                 }
-                for one in signatures
+                for signature in signatures
             ],
         },
     )
@@ -212,23 +212,25 @@ def audit_by_digest(home: Path, version: int, sha256: str) -> Audit | None:
 
 
 def findings_html(audit: Audit, dots: Markup, curves: Markup) -> Markup:
-    """What an audit found, as a part of a page: the report and the site show the same.
+    """The findings of an audit as a part of a page, for the report and for the site.
 
     Args:
         dots, curves: the charts as this page shows them.
     """
     return Markup(
-        _pages().get_template("findings.html").render(dots=dots, curves=curves, **_seen(audit))
+        _pages()
+        .get_template("findings.html")
+        .render(dots=dots, curves=curves, **_view_objects(audit))
     )
 
 
 def checks_html(audit: Audit) -> Markup:
     """Every check with every group, as a part of a page."""
-    return Markup(_pages().get_template("checks.html").render(**_seen(audit)))
+    return Markup(_pages().get_template("checks.html").render(**_view_objects(audit)))
 
 
 def findings_css() -> str:
-    """The look of what was found, for the report and for the site."""
+    """The style of the findings, for the report and for the site."""
     return (_TEMPLATES / "findings.css").read_text(encoding="utf-8")
 
 
@@ -260,11 +262,11 @@ def _pages() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         lstrip_blocks=True,
     )
-    environment.filters |= {"capital": words.capital, "code": _code}
+    environment.filters |= {"capital": words.capital, "code": _code_markup}
     return environment
 
 
-def _code(text: str) -> Markup:
+def _code_markup(text: str) -> Markup:
     """Text with what stands between backticks as code."""
     parts = text.split("`")
     return Markup().join(
@@ -273,7 +275,7 @@ def _code(text: str) -> Markup:
     )
 
 
-def _inline(svg: str, alt: str, kind: str) -> Markup:
+def _inline_svg(svg: str, alt: str, kind: str) -> Markup:
     """A chart within a page, with its words for who cannot see it; nothing where there is none."""
     drawn = Markup(re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg))
     whole = Markup('<div class="chart {}" role="img" aria-label="{}">{}</div>').format(
@@ -282,7 +284,7 @@ def _inline(svg: str, alt: str, kind: str) -> Markup:
     return whole if svg else Markup()
 
 
-def _seen(audit: Audit) -> dict[str, Any]:
+def _view_objects(audit: Audit) -> dict[str, Any]:
     families, traces = views.proxy_rows(audit)
     return {
         "audit": audit,
@@ -303,23 +305,23 @@ def _seen(audit: Audit) -> dict[str, Any]:
     }
 
 
-def _choices(trade: views.TradeoffTable) -> dict[str, Any]:
+def _tradeoff_text(table: views.TradeoffTable) -> dict[str, Any]:
     """A trade curve's table in words."""
     ways = []
-    for way, applies, choices in trade.ways:
+    for way, applies, options in table.ways:
         rows = [
             (
-                str(one.number),
-                words.capital(one.setting),
-                words.format_rate(one.captured),
-                words.format_worst_gap(one.worst_gap),
-                one.whose,
-                words.format_rate(one.helped),
+                str(option.number),
+                words.capital(option.setting),
+                words.format_rate(option.captured),
+                words.format_worst_gap(option.worst_gap),
+                option.whose,
+                words.format_rate(option.helped),
             )
-            for one in choices
+            for option in options
         ]
         ways.append({"way": way, "applies": applies, "choices": rows})
-    return {"title": trade.title, "ways": ways}
+    return {"title": table.title, "ways": ways}
 
 
 def _title(audit: Audit) -> str:

@@ -1,7 +1,7 @@
 """An audit as a reader meets it: what must be answered, a table of verdicts, charts' numbers, and
 details by check.
 
-The report's page, its PDF and the site's pages are all made of these, so that they say the same.
+The report's page, its PDF and the site's pages are all built from here, so that they agree.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from fairness.report.wording import (
 )
 
 HEAT = 0.02
-"""A step of a heat table's colour: two points of a hundred."""
+"""One color step of a heat table: two percentage points."""
 GAP_TOLERANCE = 0.02
-"""Two audits are told apart where a gap differs by so much."""
-_STEPS = 4
-_LED = 12
-"""Sentences of one check that are written out before the rest is counted."""
+"""A gap that differs by this much between two audits counts as changed."""
+_MAX_STEP = 4
+_MAX_SENTENCES = 12
+"""Sentences of one check that are written out; of the rest only the number is given."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class ReviewQuestion:
 
 @dataclass(frozen=True)
 class VerdictCell:
-    """One check by one attribute: the worst verdict over its groups that count; None where nothing
-    was asked.
+    """One check by one attribute: the worst verdict over its groups that count; None where the
+    audit compared none.
 
     Attributes:
         table: the name of the table with its groups.
@@ -134,7 +134,7 @@ class Detail:
 
 @dataclass(frozen=True)
 class ProxyRow:
-    """How well each family of inputs tells of one group fact: words, and whether it is strong."""
+    """How well each family of inputs predicts one group fact, as text, and whether it is strong."""
 
     attribute: str
     cells: tuple[tuple[str, bool], ...]
@@ -166,7 +166,7 @@ class TradeoffTable:
 
 @dataclass(frozen=True)
 class ComparedFinding:
-    """One group in two audits. A verdict is None where the audit did not ask.
+    """One group in two audits. A verdict is None where that audit did not compare it.
 
     `changed`: whether the verdict is another or the gap differs by `GAP_TOLERANCE` or more;
     `passed`: whether both pass it.
@@ -194,7 +194,7 @@ class AuditComparison:
     Attributes:
         changed, unresolved: of what counts in the verdict, what has changed, and what has not but
             does not pass.
-        reported: the same of what is only shown.
+        reported: of what is only shown, what has changed or does not pass.
         alike: what passes in both and has not changed.
     """
 
@@ -207,179 +207,201 @@ class AuditComparison:
 
 def audit_summary(audit: Audit) -> str:
     """An audit in a few sentences."""
-    said = [
+    parts = [
         f"{'Few' if audit.students is None else f'About {audit.students:,}'} students are enrolled"
     ]
     if audit.in_need is not None:
-        said[0] += (
+        parts[0] += (
             f"; about {audit.in_need:,} are in need: an early alert on attendance or marks says to"
             " look soon or to act now"
         )
     if audit.helped is not None:
-        said.append(
+        parts.append(
             f"Of these, {format_rate(audit.helped)} take part in a support or have a suggestion"
         )
-    told = answer_counts(audit)
-    said.append(
+    answers = answer_counts(audit)
+    parts.append(
         f"Each group was compared with all others in {len(_by_check(audit.findings))} ways,"
-        f" {audit.comparisons:,} figures in all. Of the {told['of']:,} that count, {told['pass']:,}"
-        f" passed and {told['fail']:,} failed; of the others there is too little to tell"
+        f" {audit.comparisons:,} figures in all. Of the {answers['of']:,} that count,"
+        f" {answers['pass']:,} passed and {answers['fail']:,} failed; of the others there is too"
+        " little to tell"
     )
     if not audit.behavior:
-        said.append("Discipline is not an input of this version, so it can sway no suggestion")
-    return ". ".join(said) + "."
+        parts.append("Discipline is not an input of this version, so it can sway no suggestion")
+    return ". ".join(parts) + "."
 
 
 def review_questions(findings: Sequence[Finding]) -> list[ReviewQuestion]:
     """Findings as questions, a check at a time, single groups before two at once; groups too small
     to judge together, at the end.
     """
-    small = [one for one in findings if one.why == TOO_FEW]
-    found: dict[str, list[Finding]] = {}
-    for (check, _), some in _by_check([one for one in findings if one.why != TOO_FEW]).items():
-        found.setdefault(check, []).extend(some)
-    return [*(_question(check, some) for check, some in found.items()), *_too_small(small)]
+    too_few = [finding for finding in findings if finding.why == TOO_FEW]
+    by_check: dict[str, list[Finding]] = {}
+    for (check, _), check_findings in _by_check(
+        [finding for finding in findings if finding.why != TOO_FEW]
+    ).items():
+        by_check.setdefault(check, []).extend(check_findings)
+    return [
+        *(_question(check, check_findings) for check, check_findings in by_check.items()),
+        *_too_few_question(too_few),
+    ]
 
 
 def _question(check: str, findings: Sequence[Finding]) -> ReviewQuestion:
     """One check's question: what it is about stands in the title where that is one thing, else
     before each group.
     """
-    items = dict.fromkeys(one.item for one in findings)
-    alone = next(iter(items)) if len(items) == 1 else ""
-    in_order = sorted(findings, key=lambda one: one.is_intersection)
-    said = [
-        f"{capital(item_label(item))}. {one}" if item != alone else one
+    items = dict.fromkeys(finding.item for finding in findings)
+    only_item = next(iter(items)) if len(items) == 1 else ""
+    in_order = sorted(findings, key=lambda finding: finding.is_intersection)
+    lines = [
+        f"{capital(item_label(item))}. {line}" if item != only_item else line
         for item in items
-        for one in sentences([one for one in in_order if one.item == item])
+        for line in sentences([finding for finding in in_order if finding.item == item])
     ]
-    return ReviewQuestion(check_label(check, alone), CHECKS[check].question, _led(said))
+    return ReviewQuestion(check_label(check, only_item), CHECKS[check].question, _shortened(lines))
 
 
-def _too_small(findings: Sequence[Finding]) -> Iterator[ReviewQuestion]:
+def _too_few_question(findings: Sequence[Finding]) -> Iterator[ReviewQuestion]:
     """One question of all groups that are too small, each with the checks that cannot be answered
     for it.
     """
     groups: dict[str, list[str]] = {}
-    for one in findings:
-        groups.setdefault(value_label(one.attribute, one.value), []).append(
-            check_label(one.check, one.item)
+    for finding in findings:
+        groups.setdefault(value_label(finding.attribute, finding.value), []).append(
+            check_label(finding.check, finding.item)
         )
     if groups:
-        said = [f"{group}: {', '.join(checks)}." for group, checks in groups.items()]
+        lines = [f"{group}: {', '.join(checks)}." for group, checks in groups.items()]
         question = (
             "Figures alone cannot say whether these students are treated alike. What else is known"
             " of them?"
         )
-        yield ReviewQuestion("Too few students to judge", question, _led(said))
+        yield ReviewQuestion("Too few students to judge", question, _shortened(lines))
 
 
-def _led(said: Sequence[str]) -> tuple[str, ...]:
+def _shortened(lines: Sequence[str]) -> tuple[str, ...]:
     """The first sentences, and how many more there are."""
-    more = [f"And {len(said) - _LED} more, below."] if len(said) > _LED else []
-    return (*said[:_LED], *more)
+    more = (
+        [f"And {len(lines) - _MAX_SENTENCES} more, below."] if len(lines) > _MAX_SENTENCES else []
+    )
+    return (*lines[:_MAX_SENTENCES], *more)
 
 
 def grid(audit: Audit) -> Grid:
     """Verdicts at a glance."""
-    attributes = list(dict.fromkeys(one.attribute for one in audit.findings))
+    attributes = list(dict.fromkeys(finding.attribute for finding in audit.findings))
     rows = []
-    for (check, item), some in _by_check(audit.findings).items():
+    for (check, item), check_findings in _by_check(audit.findings).items():
         cells = []
         for attribute in attributes:
-            here = [one for one in some if one.attribute == attribute]
-            counted = [one for one in here if one.counts] or here
+            cell_findings = [
+                finding for finding in check_findings if finding.attribute == attribute
+            ]
+            counted = [finding for finding in cell_findings if finding.counts] or cell_findings
             cells.append(
                 VerdictCell(
-                    worst_verdict(one.verdict for one in counted) if here else None,
-                    any(one.counts for one in here),
-                    _table(check, item, attribute),
+                    worst_verdict(finding.verdict for finding in counted)
+                    if cell_findings
+                    else None,
+                    any(finding.counts for finding in cell_findings),
+                    _table_name(check, item, attribute),
                     tuple(_notes(counted)),
                 )
             )
-        rows.append((check_label(check, item), _name(check, item), tuple(cells)))
+        rows.append((check_label(check, item), _check_name(check, item), tuple(cells)))
     return Grid(tuple(attribute_label(name) for name in attributes), tuple(rows))
 
 
 def _notes(findings: Sequence[Finding]) -> Iterator[str]:
     """What stands under a verdict of the grid."""
-    passed = sum(one.verdict is Verdict.PASS for one in findings)
+    passed = sum(finding.verdict is Verdict.PASS for finding in findings)
     if len(findings) > 1 and passed < len(findings):
         yield f"{passed} of {len(findings)} passed"
-    if findings and not any(one.counts for one in findings):
+    if findings and not any(finding.counts for finding in findings):
         yield "not counted"
 
 
 def heat_tables(audit: Audit, check: str = "missed") -> Iterator[HeatTable]:
-    """Each intersection of two groups as a table of colours."""
-    for attribute in dict.fromkeys(one.attribute for one in audit.findings if one.is_intersection):
-        one, two = attribute.split(INTERSECTION_SEPARATOR)
-        found = {
-            one.value: one
-            for one in audit.findings
-            if one.attribute == attribute and one.check == check
+    """Each intersection of two groups as a table of colors."""
+    intersections = dict.fromkeys(
+        finding.attribute for finding in audit.findings if finding.is_intersection
+    )
+    for attribute in intersections:
+        row_attribute, column_attribute = attribute.split(INTERSECTION_SEPARATOR)
+        by_value = {
+            finding.value: finding
+            for finding in audit.findings
+            if finding.attribute == attribute and finding.check == check
         }
-        parts = [value.split(INTERSECTION_SEPARATOR) for value in found]
-        columns = list(dict.fromkeys(part[1] for part in sorted(parts, key=lambda part: part[1])))
+        pairs = [value.split(INTERSECTION_SEPARATOR) for value in by_value]
+        row_values = list(dict.fromkeys(pair[0] for pair in pairs))
+        column_values = sorted({pair[1] for pair in pairs})
         rows = tuple(
             (
-                value_label(one, value),
+                value_label(row_attribute, row_value),
                 tuple(
-                    _warm(found.get(value + INTERSECTION_SEPARATOR + other)) for other in columns
+                    _heat_cell(by_value.get(row_value + INTERSECTION_SEPARATOR + column_value))
+                    for column_value in column_values
                 ),
             )
-            for value in dict.fromkeys(part[0] for part in parts)
+            for row_value in row_values
         )
         yield HeatTable(
-            f"{attribute_label(one)} and {attribute_label(two).lower()}",
-            tuple(value_label(two, other) for other in columns),
+            f"{attribute_label(row_attribute)} and {attribute_label(column_attribute).lower()}",
+            tuple(value_label(column_attribute, value) for value in column_values),
             rows,
         )
 
 
 def details(audit: Audit) -> list[Detail]:
     """Every check with every group."""
-    found = []
-    for (name, item), some in _by_check(audit.findings).items():
+    details_by_check = []
+    for (name, item), check_findings in _by_check(audit.findings).items():
         tables = []
-        for attribute in dict.fromkeys(one.attribute for one in some):
-            lines = tuple(_line(one) for one in some if one.attribute == attribute)
+        for attribute in dict.fromkeys(finding.attribute for finding in check_findings):
+            lines = tuple(
+                _group_row(finding) for finding in check_findings if finding.attribute == attribute
+            )
             tables.append(
                 GroupTable(
-                    _table(name, item, attribute),
+                    _table_name(name, item, attribute),
                     attribute_label(attribute),
                     any(line.counts for line in lines),
                     lines,
                 )
             )
-        found.append(
+        details_by_check.append(
             Detail(
                 CHECKS[name],
-                _name(name, item),
+                _check_name(name, item),
                 check_label(name, item),
-                _threshold(audit, name),
+                _threshold_text(audit, name),
                 tuple(tables),
             )
         )
-    return found
+    return details_by_check
 
 
 def proxy_rows(audit: Audit) -> tuple[list[str], list[ProxyRow]]:
-    """What the inputs tell of each group fact: the families, and a row a fact."""
+    """How well the inputs predict each group fact: the families, and a row for each fact."""
     families = list(
-        dict.fromkeys(one.family for one in audit.proxies if one.family != ALL_FAMILIES)
+        dict.fromkeys(proxy.family for proxy in audit.proxies if proxy.family != ALL_FAMILIES)
     )
     strong = audit.policy["strong_proxy"]
     rows = []
-    for attribute in dict.fromkeys(one.attribute for one in audit.proxies):
-        found = {one.family: one for one in audit.proxies if one.attribute == attribute}
+    for attribute in dict.fromkeys(proxy.attribute for proxy in audit.proxies):
+        by_family = {proxy.family: proxy for proxy in audit.proxies if proxy.attribute == attribute}
         cells = []
         for family in (*families, ALL_FAMILIES):
-            one = found.get(family)
+            proxy = by_family.get(family)
             cells.append(
                 ("not asked", False)
-                if one is None
-                else (f"{one.auc:.2f} ({one.lower:.2f} to {one.upper:.2f})", one.auc >= strong)
+                if proxy is None
+                else (
+                    f"{proxy.auc:.2f} ({proxy.lower:.2f} to {proxy.upper:.2f})",
+                    proxy.auc >= strong,
+                )
             )
         rows.append(ProxyRow(attribute_label(attribute), tuple(cells)))
     return [family.replace("_", " ").capitalize() for family in families] + ["All together"], rows
@@ -391,123 +413,129 @@ def tradeoff_tables(audit: Audit) -> list[TradeoffTable]:
     for curve in audit.curves:
         if curve.points:
             by_attribute.setdefault(curve.points[0].worst_group[0], []).append(curve)
-    found = []
+    tables = []
     for attribute, curves in by_attribute.items():
         numbers, ways = count(1), []
         for curve in curves:
-            choices = tuple(
+            options = tuple(
                 TradeoffOption(
                     next(numbers),
-                    setting_label(one.setting),
-                    one.captured,
-                    one.worst_gap,
-                    value_label(*one.worst_group),
-                    one.helped,
+                    setting_label(point.setting),
+                    point.captured,
+                    point.worst_gap,
+                    value_label(*point.worst_group),
+                    point.helped,
                 )
-                for one in curve.points
+                for point in curve.points
             )
-            ways.append((METHOD_LABELS[curve.way], curve.applies, choices))
-        found.append(TradeoffTable(attribute_label(attribute), tuple(ways)))
-    return found
+            ways.append((METHOD_LABELS[curve.way], curve.applies, options))
+        tables.append(TradeoffTable(attribute_label(attribute), tuple(ways)))
+    return tables
 
 
 def compare_audits(first: Audit, second: Audit) -> AuditComparison:
-    """Two audits beside each other: of two versions, or of one at two times."""
-    found = [
-        {(one.check, one.item, one.attribute, one.value): one for one in audit.findings}
-        for audit in (first, second)
-    ]
-    pairs: dict[tuple[str, str], list[ComparedFinding]] = {}
-    for group in _by_check([*second.findings, *first.findings]).values():
-        for key in dict.fromkeys((one.check, one.item, one.attribute, one.value) for one in group):
-            pairs.setdefault(key[:2], []).append(_pair(*(one.get(key) for one in found)))
+    """Compare two audits: of two versions, or of one version at two times."""
+    first_findings, second_findings = (
+        {_finding_key(finding): finding for finding in audit.findings} for audit in (first, second)
+    )
+    by_check: dict[tuple[str, str], list[ComparedFinding]] = {}
+    for findings in _by_check([*second.findings, *first.findings]).values():
+        for key in dict.fromkeys(map(_finding_key, findings)):
+            pair = _compared_finding(first_findings.get(key), second_findings.get(key))
+            by_check.setdefault(key[:2], []).append(pair)
 
-    def kept(which: Callable[[ComparedFinding], bool]) -> FindingsByCheck:
+    def where(condition: Callable[[ComparedFinding], bool]) -> FindingsByCheck:
         by_title = (
-            (check_label(*check), tuple(filter(which, some))) for check, some in pairs.items()
+            (check_label(*check), tuple(filter(condition, pairs)))
+            for check, pairs in by_check.items()
         )
-        return tuple((title, some) for title, some in by_title if some)
+        return tuple((title, pairs) for title, pairs in by_title if pairs)
 
     return AuditComparison(
-        _facts(first, second),
-        changed=kept(lambda one: one.counts and one.changed),
-        unresolved=kept(lambda one: one.counts and not one.changed and not one.passed),
-        reported=kept(lambda one: not one.counts and (one.changed or not one.passed)),
-        alike=kept(lambda one: one.passed and not one.changed),
+        _comparison_facts(first, second),
+        changed=where(lambda pair: pair.counts and pair.changed),
+        unresolved=where(lambda pair: pair.counts and not pair.changed and not pair.passed),
+        reported=where(lambda pair: not pair.counts and (pair.changed or not pair.passed)),
+        alike=where(lambda pair: pair.passed and not pair.changed),
     )
 
 
 def answer_counts(audit: Audit) -> Mapping[str, int]:
     """How many answers stop, ask, pass and fail."""
-    judged = [one for one in audit.findings if one.counts]
+    judged = [finding for finding in audit.findings if finding.counts]
     return {
         "stop": len(audit.stopping),
         "ask": len(audit.asking),
-        "pass": sum(one.verdict is Verdict.PASS for one in judged),
-        "fail": sum(one.verdict is Verdict.FAIL for one in judged),
+        "pass": sum(finding.verdict is Verdict.PASS for finding in judged),
+        "fail": sum(finding.verdict is Verdict.FAIL for finding in judged),
         "of": len(judged),
     }
 
 
-def _count(students: int | None) -> str:
+def _format_count(students: int | None) -> str:
     return "not shown" if students is None else f"{students:,}"
 
 
 def _by_check(findings: Sequence[Finding]) -> dict[tuple[str, str], list[Finding]]:
     order = list(CHECKS)
-    found: dict[tuple[str, str], list[Finding]] = {}
-    for one in sorted(findings, key=lambda one: (order.index(one.check), one.item)):
-        found.setdefault((one.check, one.item), []).append(one)
-    return found
+    by_check: dict[tuple[str, str], list[Finding]] = {}
+    for finding in sorted(findings, key=lambda finding: (order.index(finding.check), finding.item)):
+        by_check.setdefault((finding.check, finding.item), []).append(finding)
+    return by_check
 
 
-def _name(check: str, item: str) -> str:
+def _finding_key(finding: Finding) -> tuple[str, str, str, str]:
+    return finding.check, finding.item, finding.attribute, finding.value
+
+
+def _check_name(check: str, item: str) -> str:
     return f"{check}-{item}".strip("-")
 
 
-def _table(check: str, item: str, attribute: str) -> str:
-    return f"{_name(check, item)}-{attribute.replace(INTERSECTION_SEPARATOR, '-')}"
+def _table_name(check: str, item: str, attribute: str) -> str:
+    return f"{_check_name(check, item)}-{attribute.replace(INTERSECTION_SEPARATOR, '-')}"
 
 
-def _pair(first: Finding | None, second: Finding | None) -> ComparedFinding:
-    one = second or first
-    assert one is not None
-    gaps = [None if found is None else found.gap for found in (first, second)]
+def _compared_finding(first: Finding | None, second: Finding | None) -> ComparedFinding:
+    newest = second or first
+    assert newest is not None
+    both = (first, second)
+    gaps = [None if finding is None else finding.gap for finding in both]
     change = None if gaps[0] is None or gaps[1] is None else round(gaps[1] - gaps[0], 2)
-    verdicts = [None if found is None else found.verdict for found in (first, second)]
+    verdicts = [None if finding is None else finding.verdict for finding in both]
     changed = verdicts[0] is not verdicts[1] or (
         change is not None and abs(change) >= GAP_TOLERANCE
     )
-    group = value_label(one.attribute, one.value)
-    if one.value == NOT_RECORDED:
-        group = f"{attribute_label(one.attribute)}: {group.lower()}"
-    said = ["not asked" if found is None else format_gap(found) for found in (first, second)]
+    group = value_label(newest.attribute, newest.value)
+    if newest.value == NOT_RECORDED:
+        group = f"{attribute_label(newest.attribute)}: {group.lower()}"
+    formatted = ["not asked" if finding is None else format_gap(finding) for finding in both]
     return ComparedFinding(
         group,
-        said[0],
-        said[1],
-        verdicts[0],
-        verdicts[1],
-        format_gap_change(one.check, change),
-        any(found is not None and found.counts for found in (first, second)),
-        changed,
-        verdicts == [Verdict.PASS, Verdict.PASS],
+        first=formatted[0],
+        second=formatted[1],
+        first_verdict=verdicts[0],
+        second_verdict=verdicts[1],
+        difference=format_gap_change(newest.check, change),
+        counts=any(finding is not None and finding.counts for finding in both),
+        changed=changed,
+        passed=verdicts == [Verdict.PASS, Verdict.PASS],
     )
 
 
-def _facts(first: Audit, second: Audit) -> tuple[tuple[str, str, str], ...]:
-    told = [_said_as_a_whole(audit) for audit in (first, second)]
-    return tuple((label, said, told[1][label]) for label, said in told[0].items())
+def _comparison_facts(first: Audit, second: Audit) -> tuple[tuple[str, str, str], ...]:
+    first_facts, second_facts = _audit_facts(first), _audit_facts(second)
+    return tuple((label, fact, second_facts[label]) for label, fact in first_facts.items())
 
 
-def _said_as_a_whole(audit: Audit) -> Mapping[str, str]:
+def _audit_facts(audit: Audit) -> Mapping[str, str]:
     judged = answer_counts(audit)
     return {
         "Verdict": VERDICT_LABELS[audit.verdict],
         "Audited": f"{audit.at:%Y-%m-%d at %H:%M}",
         "Records as of": f"{audit.as_of}",
-        "Students enrolled, about": _count(audit.students),
-        "In need, about": _count(audit.in_need),
+        "Students enrolled, about": _format_count(audit.students),
+        "In need, about": _format_count(audit.in_need),
         "Of these with a support or a suggestion": format_rate(audit.helped),
         "Answers that stop it": f"{len(audit.stopping):,}",
         "Questions for the reviewer": f"{len(audit.asking):,}",
@@ -517,20 +545,20 @@ def _said_as_a_whole(audit: Audit) -> Mapping[str, str]:
     }
 
 
-def _warm(finding: Finding | None) -> HeatCell:
+def _heat_cell(finding: Finding | None) -> HeatCell:
     if finding is None or finding.gap is None:
         return HeatCell("not shown", 0, "not shown")
-    step = max(-_STEPS, min(_STEPS, round(finding.gap / HEAT)))
+    step = max(-_MAX_STEP, min(_MAX_STEP, round(finding.gap / HEAT)))
     words = "missed more often" if step > 0 else "missed less often" if step < 0 else "as often"
     return HeatCell(format_points(finding.gap), step, words)
 
 
-def _line(finding: Finding) -> GroupRow:
+def _group_row(finding: Finding) -> GroupRow:
     unit = CHECKS[finding.check].unit
     rate, others = format_rate(finding.rate, unit), format_rate(finding.others_rate, unit)
     return GroupRow(
         value_label(finding.attribute, finding.value),
-        _count(finding.n),
+        _format_count(finding.n),
         rate,
         others,
         format_gap(finding),
@@ -540,7 +568,7 @@ def _line(finding: Finding) -> GroupRow:
     )
 
 
-def _threshold(audit: Audit, name: str) -> str:
+def _threshold_text(audit: Audit, name: str) -> str:
     """What the policy asks of a check, in a sentence."""
     check, entry = CHECKS[name], audit.policy["checks"][name]
     if check.contrast == "ratio":

@@ -178,11 +178,12 @@ def sentences(findings: Sequence[Finding]) -> list[str]:
     """Each finding in a sentence or two, with the figures that may be shown; those of which none
     may be, together.
     """
-    figures = [sentence(one) for one in findings if one.gap is not None]
-    silent: dict[str, list[str]] = {}
-    for who, why in (_without_figures(one) for one in findings if one.gap is None):
-        silent.setdefault(why, []).append(who)
-    return [*figures, *(f"{'; '.join(who)}: {why}" for why, who in silent.items())]
+    with_figures = [sentence(finding) for finding in findings if finding.gap is not None]
+    groups_by_reason: dict[str, list[str]] = {}
+    for group, reason in (_without_figures(finding) for finding in findings if finding.gap is None):
+        groups_by_reason.setdefault(reason, []).append(group)
+    without = (f"{'; '.join(groups)}: {reason}" for reason, groups in groups_by_reason.items())
+    return [*with_figures, *without]
 
 
 def sentence(finding: Finding) -> str:
@@ -191,11 +192,11 @@ def sentence(finding: Finding) -> str:
     if finding.gap is None:
         return ": ".join(_without_figures(finding))
     check = CHECKS[finding.check]
-    said = f"{group}: {format_rate(finding.rate, check.unit)} {check.rate_label}"
+    text = f"{group}: {format_rate(finding.rate, check.unit)} {check.rate_label}"
     if check.contrast != "mean":
-        said += f", all others {format_rate(finding.others_rate, check.unit)}"
+        text += f", all others {format_rate(finding.others_rate, check.unit)}"
     compared = "Among those alike in need or records, " if check.stratified else ""
-    return f"{said}. {compared}{format_gap(finding)}."
+    return f"{text}. {compared}{format_gap(finding)}."
 
 
 def _without_figures(finding: Finding) -> tuple[str, str]:

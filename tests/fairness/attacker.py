@@ -84,13 +84,13 @@ DEFAULT_KNOWLEDGE = PublicKnowledge(
 SHARES = tuple(DEFAULT_KNOWLEDGE.shares)
 
 
-def true_counts(found: District) -> dict[tuple[str, Cell], int]:
+def true_counts(district: District) -> dict[tuple[str, Cell], int]:
     """How many students, in need, missed and helped there are in each cell, counted by hand."""
-    need = (found.students.alert_severity.max(axis=1) >= 2).to_numpy()
+    need = (district.students.alert_severity.max(axis=1) >= 2).to_numpy()
     helped = need & (
-        found.advice.suggested_supports.any(axis=1).to_numpy() | found.students.in_support
+        district.advice.suggested_supports.any(axis=1).to_numpy() | district.students.in_support
     )
-    is_open = need & found.students.eligible.any(axis=1).to_numpy()
+    is_open = need & district.students.eligible.any(axis=1).to_numpy()
     return in_cells(
         {
             "students": np.ones(len(need), dtype=bool),
@@ -99,9 +99,9 @@ def true_counts(found: District) -> dict[tuple[str, Cell], int]:
             "need - missed": helped,
             "open": is_open,
             "missed though open": is_open & ~helped,
-            "waiting": is_open & ~found.students.in_support,
+            "waiting": is_open & ~district.students.in_support,
         },
-        found.students.groups,
+        district.students.groups,
     )
 
 
@@ -129,7 +129,7 @@ class Attacker:
             dict.fromkeys(
                 [
                     EVERYBODY,
-                    *((one.attribute, one.value) for shown in audits for one in shown.groups),
+                    *((group.attribute, group.value) for shown in audits for group in shown.groups),
                 ]
             )
         )
@@ -146,12 +146,12 @@ class Attacker:
         return f"{what} of {audit}" if what in self.known.by_model else what
 
     def row(self, audit: int, *terms: tuple[float, str, Cell]) -> Row:
-        found: Row = {}
+        factors: Row = {}
         for factor, what, cell in terms:
             for place, name in enumerate(what.split(" - ")):
                 at = self.place[self.name(name, audit), cell]
-                found[at] = found.get(at, 0.0) + (-factor if place else factor)
-        return found
+                factors[at] = factors.get(at, 0.0) + (-factor if place else factor)
+        return factors
 
     def width(self, what: str, cell: Cell, audit: int = 0) -> float:
         """How far apart the least and the greatest are that one count may be, for all that is
@@ -160,11 +160,11 @@ class Attacker:
         ends = []
         for sign in (1, -1):
             goal = self._matrix([self.row(audit, (sign, what, cell))]).toarray()[0]
-            found = linprog(goal, *self.rows)
-            if found.status in (3, 4):
+            solution = linprog(goal, *self.rows)
+            if solution.status in (3, 4):
                 return math.inf
-            assert found.status == 0, found.message
-            ends.append(sign * found.fun)
+            assert solution.status == 0, solution.message
+            ends.append(sign * solution.fun)
         return ends[1] - ends[0]
 
     @cached_property
@@ -188,22 +188,22 @@ class Attacker:
             if size is not None:
                 self._below(self.row(audit, (1, what, cell)), size + 4)
                 self._below(self.row(audit, (-1, what, cell)), 5 - size)
-        for one in shown.findings:
-            check = f"{one.check} {one.item}".strip()
-            if check in self.known.shares and one.value != NOT_RECORDED:
-                own, whole = (one.attribute, one.value), self._recorded(one.attribute)
-                self._share(audit, check, one.rate, [(1, own)])
+        for finding in shown.findings:
+            check = f"{finding.check} {finding.item}".strip()
+            if check in self.known.shares and finding.value != NOT_RECORDED:
+                own, whole = (finding.attribute, finding.value), self._recorded(finding.attribute)
+                self._share(audit, check, finding.rate, [(1, own)])
                 self._share(
-                    audit, check, one.others_rate, [*((1, cell) for cell in whole), (-1, own)]
+                    audit, check, finding.others_rate, [*((1, cell) for cell in whole), (-1, own)]
                 )
         self._share(audit, "suggestion", shown.helped, [(1, EVERYBODY)])
 
     def _sizes(self, shown: PublishedAudit) -> Iterator[tuple[str, Cell, int | None]]:
         yield "students", EVERYBODY, shown.students
         yield "need", EVERYBODY, shown.in_need
-        for one in shown.groups:
-            yield "students", (one.attribute, one.value), one.students
-            yield "need", (one.attribute, one.value), one.in_need
+        for group in shown.groups:
+            yield "students", (group.attribute, group.value), group.students
+            yield "need", (group.attribute, group.value), group.in_need
 
     def _recorded(self, attribute: str) -> list[Cell]:
         return [cell for cell in self.cells if cell[0] == attribute and cell[1] != NOT_RECORDED]
@@ -232,9 +232,9 @@ class Attacker:
         for cell in self.cells:
             for part, whole in self.known.within:
                 self._below(self.row(audit, (1, part, cell), (-1, whole, cell)), 0.0)
-            for one, other, whole in self.known.less:
+            for part, other, whole in self.known.less:
                 self._below(
-                    self.row(audit, (1, one, cell), (-1, other, cell), (-1, whole, cell)), 0.0
+                    self.row(audit, (1, part, cell), (-1, other, cell), (-1, whole, cell)), 0.0
                 )
         unknown = any(
             value == NOT_RECORDED for name, value in self.cells if INTERSECTION_SEPARATOR in name
@@ -245,12 +245,12 @@ class Attacker:
                 self.equal.append(
                     self.row(audit, (-1, what, EVERYBODY), *((1, what, cell) for cell in parts))
                 )
-                for at, one in enumerate(
+                for at, single in enumerate(
                     attribute.split(INTERSECTION_SEPARATOR)
                     if INTERSECTION_SEPARATOR in attribute
                     else ()
                 ):
-                    for cell in self._recorded(one):
+                    for cell in self._recorded(single):
                         both = [
                             part
                             for part in self._recorded(attribute)
@@ -267,13 +267,15 @@ class Attacker:
 
 def small_counts_tied_down(*audits: tuple[District, PublishedAudit]) -> list[Tied]:
     """The true counts below ten that the attacker ties down to fewer than ten numbers."""
-    return tied_down(DEFAULT_KNOWLEDGE, *((true_counts(found), shown) for found, shown in audits))
+    return tied_down(
+        DEFAULT_KNOWLEDGE, *((true_counts(district), shown) for district, shown in audits)
+    )
 
 
 def tied_down(
     known: PublicKnowledge, *audits: tuple[Counts, PublishedAudit], most: int | None = None
 ) -> list[Tied]:
-    """The same of counts of any kind; of `most` of them by chance, where that is given."""
+    """The small counts of any kind that are tied down; of `most` drawn by chance, where given."""
     attacker, tied = Attacker(*(shown for _, shown in audits), known=known), []
     small = [
         (what, audit, cell, count)
@@ -281,8 +283,8 @@ def tied_down(
         for (what, cell), count in counts.items()
         if count < 10 and (not audit or set(what.split(" - ")) & known.by_model)
     ]
-    asked = np.random.default_rng(0).permutation(len(small))[:most]
-    for what, audit, cell, count in (small[at] for at in sorted(asked)):
+    sample = np.random.default_rng(0).permutation(len(small))[:most]
+    for what, audit, cell, count in (small[at] for at in sorted(sample)):
         width = attacker.width(what, cell, audit)
         if width < 10 - 1e-6:
             tied.append((attacker.name(what, audit), cell, count, width))

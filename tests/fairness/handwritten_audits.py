@@ -53,7 +53,7 @@ def finding(
 ) -> Finding:
     """The answer to one check for one group; without a gap too few are in need."""
     counts = POLICY.counts(check, attribute)
-    told = (None,) * 5 if gap is None else (0.2, 0.2, gap, gap - 0.02, gap + 0.02)
+    figures = (None,) * 5 if gap is None else (0.2, 0.2, gap, gap - 0.02, gap + 0.02)
     return Finding(
         check,
         item,
@@ -63,7 +63,7 @@ def finding(
         consequence(verdict, POLICY.checks[check], counts),
         counts,
         None if gap is None else 300,
-        *told,
+        *figures,
         TOO_FEW if gap is None else "",
     )
 
@@ -72,9 +72,11 @@ def audit_of(findings: Sequence[Finding], **changes: object) -> Audit:
     """An audit of 3,000 students that found this."""
     groups = tuple(
         Group(attribute, value, 1000, 300)
-        for attribute, value in dict.fromkeys((one.attribute, one.value) for one in findings)
+        for attribute, value in dict.fromkeys(
+            (finding.attribute, finding.value) for finding in findings
+        )
     )
-    made = Audit(
+    audit = Audit(
         1,
         "a" * 64,
         "snap",
@@ -95,4 +97,4 @@ def audit_of(findings: Sequence[Finding], **changes: object) -> Audit:
         (),
         asdict(BASIS),
     )
-    return replace(made, **changes)
+    return replace(audit, **changes)

@@ -45,15 +45,15 @@ def small_counts_in_audits(home: Path, most: int) -> list[Tied]:
     snapshot = Snapshot.current(home)
     audits = audits_of_snapshot(home, snapshot.id, snapshot.latest_date())
     models = [
-        read_model(made.file, made.sha256)
-        for made in (model_version(home, one.version) for one in audits)
+        read_model(registered.file, registered.sha256)
+        for registered in (model_version(home, audit.version) for audit in audits)
     ]
     supports = tuple(dict.fromkeys(name for model in models for name in model.ranker.supports_))
     students = audit_population(snapshot, snapshot.latest_date(), Policy.declared(), supports)
     episodes = build_episodes(snapshot, outcome=OutcomeDefinition.of(home))
     truths = [_true(model, students, snapshot, episodes) for model in models]
     return tied_down(
-        _known(supports), *zip(truths, (one.shown for one in audits), strict=True), most=most
+        _known(supports), *zip(truths, (audit.shown for audit in audits), strict=True), most=most
     )
 
 
@@ -92,10 +92,10 @@ def small_counts_in_effects(home: Path, smallest: int = 10) -> list[tuple[str, f
     """The bands of an amount received whose number is left out and follows all the same, to fewer
     than `smallest`.
     """
-    found = []
+    tied_down_bands = []
     for file in (home / "effects").glob("*.json"):
         for program in json.loads(file.read_text(encoding="utf-8"))["programs"]:
-            served = [one["figures"]["served"] for one in program["amounts"]]
+            served = [amount["figures"]["served"] for amount in program["amounts"]]
             bounds = [
                 (0, None) if number is None else (number - 5, number + 4) for number in served
             ]
@@ -110,8 +110,8 @@ def small_counts_in_effects(home: Path, smallest: int = 10) -> list[tuple[str, f
                 ends = [linprog(sign * goal, rows, limits, bounds=bounds) for sign in (1, -1)]
                 width = -ends[1].fun - ends[0].fun if all(end.status == 0 for end in ends) else None
                 if width is not None and width < smallest:
-                    found.append((program["program_id"], width))
-    return found
+                    tied_down_bands.append((program["program_id"], width))
+    return tied_down_bands
 
 
 def _numbers(content: Any, where: str) -> Iterator[tuple[str, int]]:

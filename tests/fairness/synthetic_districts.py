@@ -54,15 +54,17 @@ class District:
     @property
     def table(self) -> MeasureTable:
         measures = tuple(
-            one
-            for one in model_measures(self.students, self.advice, self.policy)
-            if one.check in self.only or not self.only
+            measure
+            for measure in model_measures(self.students, self.advice, self.policy)
+            if measure.check in self.only or not self.only
         )
         return MeasureTable(measures, self.students.groups, self.students.cohorts)
 
     def figures(self) -> list[GroupComparison]:
         return [
-            one for rows in (self.table, *self.others) for one in compare_groups(*in_order(rows))
+            figure
+            for rows in (self.table, *self.others)
+            for figure in compare_groups(*in_order(rows))
         ]
 
     def judged(self) -> list[ComparisonVerdict]:
@@ -145,9 +147,9 @@ def synthetic_district(
     ).astype(str)
     groups["school"] = rng.choice(["Adams", "Baker", "Clark"], size, p=(0.4, 0.35, 0.25))
     groups = groups.astype(object)[list(policy.groups)]
-    for one, two in policy.intersections:
-        groups[one + INTERSECTION_SEPARATOR + two] = (
-            groups[one] + INTERSECTION_SEPARATOR + groups[two]
+    for first, second in policy.intersections:
+        groups[first + INTERSECTION_SEPARATOR + second] = (
+            groups[first] + INTERSECTION_SEPARATOR + groups[second]
         )
     in_need = rng.random(size) < need
     severity = pd.DataFrame(
@@ -157,7 +159,7 @@ def synthetic_district(
         },
         index=index,
     )
-    may = pd.DataFrame({name: rng.random(size) < 0.8 for name in SUPPORTS}, index=index)
+    eligible = pd.DataFrame({name: rng.random(size) < 0.8 for name in SUPPORTS}, index=index)
     chances = (
         groups["race_ethnicity"].map(helped).fillna(0.6) if isinstance(helped, Mapping) else helped
     )
@@ -172,7 +174,7 @@ def synthetic_district(
     cohorts = pd.Series(grade.astype(str), index)
     cohorts = groups["school"].astype(str) + "|" + cohorts if "school" in groups else cohorts
     students = AuditPopulation(
-        TODAY, features, groups, cohorts, severity, earlier, may, rng.random(size) < served
+        TODAY, features, groups, cohorts, severity, earlier, eligible, rng.random(size) < served
     )
     return District(students, advice_from(students, suggested, benefit), policy, only=only)
 
@@ -188,17 +190,20 @@ def advice_from(
 
 
 def find_finding(
-    found: PublishedAudit | Audit, check: str, attribute: str, value: str, item: str = ""
+    audit: PublishedAudit | Audit, check: str, attribute: str, value: str, item: str = ""
 ) -> Finding:
     return next(
-        one
-        for one in found.findings
-        if (one.check, one.item, one.attribute, one.value) == (check, item, attribute, value)
+        finding
+        for finding in audit.findings
+        if (finding.check, finding.item, finding.attribute, finding.value)
+        == (check, item, attribute, value)
     )
 
 
-def size_of(found: PublishedAudit | Audit, attribute: str, value: str) -> Group:
-    return next(one for one in found.groups if (one.attribute, one.value) == (attribute, value))
+def size_of(audit: PublishedAudit | Audit, attribute: str, value: str) -> Group:
+    return next(
+        group for group in audit.groups if (group.attribute, group.value) == (attribute, value)
+    )
 
 
 __all__ = [

@@ -451,7 +451,7 @@ def test_a_model_refused_after_it_was_signed_serves_no_longer_even_with_the_alia
     assert champion_version(world.home) is None and world.approved().version is None
     world.move_alias(1)
     assert "refused" in world.approved().why_not
-    assert [one.decision for one in signoffs(world.database, world.version.sha256)] == [
+    assert [signoff.decision for signoff in signoffs(world.database, world.version.sha256)] == [
         "refused",
         "signed",
     ]
@@ -510,7 +510,7 @@ def test_an_audit_of_an_earlier_release_is_passed_over_and_what_was_signed_of_it
 def test_an_audit_that_the_gate_has_not_on_record_is_not_signed(world: World):  # R61
     audit = world.audit()
     shutil.rmtree(audit_folder(world.home, audit))
-    shows = tuple(replace(one, does=Consequence.SHOWS) for one in audit.findings)
+    shows = tuple(replace(finding, does=Consequence.SHOWS) for finding in audit.findings)
     write_report(replace(audit, verdict=Verdict.PASS, findings=shows), world.home)
     with pytest.raises(SignoffRefused, match="The gate has no record of the audit"):
         world.sign()
@@ -522,12 +522,12 @@ def test_a_row_written_into_the_database_by_hand_approves_nothing(world: World, 
     world.sign()
     assert world.approved().version is not None
     with world.database.session() as session:
-        kept = session.query(row).one()
-        kept.at = kept.at + timedelta(seconds=1)
+        stored = session.query(row).one()
+        stored.at = stored.at + timedelta(seconds=1)
     assert world.approved().version is None
     with world.database.session() as session:
-        kept = session.query(row).one()
-        kept.at = kept.at - timedelta(seconds=1)
+        stored = session.query(row).one()
+        stored.at = stored.at - timedelta(seconds=1)
     assert world.approved().version is not None
 
 
@@ -548,7 +548,7 @@ def test_a_later_failing_audit_stops_a_signed_model_and_the_next_one_must_be_sig
     audit = world.audit()
     world.sign()
     later = stopping(world, NOW + timedelta(days=1))
-    assert [one.at for one in audits_of_version(world.home, 1)] == [later.at, audit.at]
+    assert [written.at for written in audits_of_version(world.home, 1)] == [later.at, audit.at]
     assert (
         world.approved(NOW + timedelta(days=2)).why_not
         == "A later audit of version 1 failed: it may not serve."
@@ -562,16 +562,16 @@ def test_a_later_failing_audit_stops_a_signed_model_and_the_next_one_must_be_sig
 def test_a_change_found_since_the_audit_asks_for_a_new_one_when_its_days_are_over(world: World):
     world.audit()
     world.sign()
-    found = NOW + timedelta(days=3)
-    realised = RealizedBenefit((TODAY,), 500, 2.0, Estimate(0.5, 0.0, 1.0), None, ())
+    noticed = NOW + timedelta(days=3)
+    realized = RealizedBenefit((TODAY,), 500, 2.0, Estimate(0.5, 0.0, 1.0), None, ())
     drift = DriftReport(
-        found, 1, world.version.sha256, "later", "o", TODAY, True, (), None, None, realised
+        noticed, 1, world.version.sha256, "later", "o", TODAY, True, (), None, None, realized
     )
     write_drift_report(drift, world.home)
     assert drift.needs_retraining
-    assert world.approved(found + timedelta(days=POLICY.drift_days)).version is not None
-    late = found + timedelta(days=POLICY.drift_days, seconds=1)
-    assert f"as was found on {found:%Y-%m-%d}: audit it again" in world.approved(late).why_not
-    world.audit(at=found + timedelta(days=1))
+    assert world.approved(noticed + timedelta(days=POLICY.drift_days)).version is not None
+    late = noticed + timedelta(days=POLICY.drift_days, seconds=1)
+    assert f"as was found on {noticed:%Y-%m-%d}: audit it again" in world.approved(late).why_not
+    world.audit(at=noticed + timedelta(days=1))
     world.sign(now=late)
     assert world.approved(late).version is not None

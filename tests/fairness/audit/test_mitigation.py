@@ -149,24 +149,24 @@ def attainable() -> pd.Series:
 def worst(missed: pd.Series, groups: pd.Series) -> tuple[float, str]:
     """The largest gap of shares in hundredths, of the groups that have enough."""
     recorded = groups[groups != NOT_RECORDED]
-    found = []
+    gaps = []
     for value in set(recorded) - {TOO_FEW}:
         own, others = (
             missed[recorded.index][recorded == value],
             missed[recorded.index][recorded != value],
         )
         assert min(own.sum(), (~own).sum(), others.sum(), (~others).sum()) >= POLICY.smallest_cell
-        found.append((round(round(own.mean(), 2) - round(others.mean(), 2), 2), value))
-    return max(found)
+        gaps.append((round(round(own.mean(), 2) - round(others.mean(), 2), 2), value))
+    return max(gaps)
 
 
 def test_each_way_is_a_curve_that_says_how_a_person_would_apply_it():
-    found = curves()
-    assert list(found) == ["as it is", "family removal", "reductions", "constrained matching"]
-    assert [curve.attribute for curve in found.values()] == ["", "", RACE, RACE]
-    assert "handrail train --without" in found["family removal"].applies
-    assert "not offered for serving" in found["reductions"].applies
-    assert "Places page" in found["constrained matching"].applies
+    by_way = curves()
+    assert list(by_way) == ["as it is", "family removal", "reductions", "constrained matching"]
+    assert [curve.attribute for curve in by_way.values()] == ["", "", RACE, RACE]
+    assert "handrail train --without" in by_way["family removal"].applies
+    assert "not offered for serving" in by_way["reductions"].applies
+    assert "Places page" in by_way["constrained matching"].applies
 
 
 @pytest.mark.parametrize(
@@ -178,21 +178,21 @@ def test_each_way_is_a_curve_that_says_how_a_person_would_apply_it():
 )
 def test_a_point_equals_a_count_by_hand(way: str, setting: str, hidden: list[str]):
     students, waits = district(), waiting()
-    whole = taught().ranker.predict_benefit(students.features)
-    said = taught().ranker.predict_benefit(
+    expected = taught().ranker.predict_benefit(students.features)
+    without = taught().ranker.predict_benefit(
         students.features.assign(**dict.fromkeys(hidden, np.nan))
     )
     brings = {}
     for student in students.groups.index[waits]:
         sure = [
-            (said.loc[student, (name, "benefit")], name)
+            (without.loc[student, (name, "benefit")], name)
             for name in ("mentoring", "tutoring")
             if students.eligible.loc[student, name]
-            and said.loc[student, (name, "lower")] > 0
-            and said.loc[student, (name, "benefit")] >= 1.0
+            and without.loc[student, (name, "lower")] > 0
+            and without.loc[student, (name, "benefit")] >= 1.0
         ]
         if sure:
-            brings[student] = whole.loc[student, (max(sure)[1], "benefit")]
+            brings[student] = expected.loc[student, (max(sure)[1], "benefit")]
     need = (students.alert_severity.max(axis=1) >= 2).to_numpy()
     missed = (waits & ~waits.index.isin(brings))[need]
     point = by_setting(curves()[way])[setting]
@@ -254,8 +254,8 @@ def test_a_rule_reads_what_the_model_reads_and_never_the_group():
 def test_where_nothing_or_everything_is_worth_it_every_rule_says_so():
     inputs, groups = district().features, district().groups[RACE]
     for worth, says in ((-1.0, 0), (1.0, 1)):
-        for one in (groups, groups.where(groups.isna(), "white")):
-            rules = group_blind_classifiers(inputs, np.full(len(inputs), worth), one)
+        for recorded in (groups, groups.where(groups.isna(), "white")):
+            rules = group_blind_classifiers(inputs, np.full(len(inputs), worth), recorded)
             assert all((rule.predict(inputs) == says).all() for rule in rules)
 
 
@@ -263,9 +263,9 @@ def test_who_is_in_which_group_changes_no_suggestion():
     students = district()
     shuffled = students.groups.sample(frac=1, random_state=3).set_axis(students.groups.index)
     other = tradeoff_curves(taught(), replace(students, groups=shuffled), POLICY, RACE, PROGRAMS)
-    for one, another in zip(list(curves().values())[:2], other[:2], strict=True):
-        assert [(point.setting, point.captured, point.helped) for point in one.points] == [
-            (point.setting, point.captured, point.helped) for point in another.points
+    for curve, reshuffled in zip(list(curves().values())[:2], other[:2], strict=True):
+        assert [(point.setting, point.captured, point.helped) for point in curve.points] == [
+            (point.setting, point.captured, point.helped) for point in reshuffled.points
         ]
 
 
@@ -286,8 +286,8 @@ def test_places_without_floors_are_worth_what_another_solver_finds():
     features = students.features[waits]
     expected, may = taught().ranker.predict_benefit(features), students.eligible[waits]
     sure = {
-        one: may[one] & (expected[one, "lower"] > 0) & (expected[one, "benefit"] >= 1.0)
-        for one in may.columns
+        name: may[name] & (expected[name, "lower"] > 0) & (expected[name, "benefit"] >= 1.0)
+        for name in may.columns
     }
     benefit = pd.DataFrame(
         {name: expected[name, "benefit"].where(shown) for name, shown in sure.items()}
@@ -357,17 +357,16 @@ def test_a_group_with_too_few_is_never_named_and_where_all_are_nothing_is_shown(
         tradeoff_curves(taught(), district(), POLICY, "faith", PROGRAMS)
 
 
-PART = st.integers(0, 32).flatmap(lambda whole: st.tuples(st.integers(0, whole), st.just(whole)))
+PART = st.integers(0, 32).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total)))
 LARGE = st.tuples(st.integers(10, 300), st.integers(10, 300)).map(lambda part: (part[0], sum(part)))
 
 
 @given(st.tuples(LARGE, LARGE, LARGE))
-def test_where_no_number_is_small_all_is_told_as_it_is(parts: tuple[tuple[int, int], ...]):
-    told = publishable_gap(parts, 10)
-    (one, whole), (other, rest), _ = parts
-    assert told == PublishableGap(
-        round(round(one / whole, 2) - round(other / rest, 2), 2), sum(some for some, _ in parts)
-    )
+def test_where_no_number_is_small_all_is_shown_as_it_is(parts: tuple[tuple[int, int], ...]):
+    published = publishable_gap(parts, 10)
+    (missed, total), (others_missed, others_total), _ = parts
+    gap = round(missed / total, 2) - round(others_missed / others_total, 2)
+    assert published == PublishableGap(round(gap, 2), sum(missed for missed, _ in parts))
 
 
 @settings(max_examples=40, deadline=None)
@@ -375,35 +374,37 @@ def test_where_no_number_is_small_all_is_told_as_it_is(parts: tuple[tuple[int, i
 def test_who_knows_the_rule_and_all_sizes_finds_no_small_number_behind_a_choice(
     parts: tuple[tuple[int, int], ...],
 ):
-    told = publishable_gap(parts, 10)
-    wholes = [whole for _, whole in parts]
+    published = publishable_gap(parts, 10)
+    totals = [total for _, total in parts]
     alike = [
-        some
-        for some in product(*(range(whole + 1) for whole in wholes))
-        if publishable_gap(list(zip(some, wholes, strict=True)), 10) == told
+        counts
+        for counts in product(*(range(total + 1) for total in totals))
+        if publishable_gap(list(zip(counts, totals, strict=True)), 10) == published
     ]
-    for place, (some, whole) in enumerate(parts):
-        if min(some, whole - some) < 10:
-            assert len({one[place] for one in alike}) >= min(10, whole + 1)
+    for place, (missed, total) in enumerate(parts):
+        if min(missed, total - missed) < 10:
+            assert len({counts[place] for counts in alike}) >= min(10, total + 1)
 
 
-def test_the_model_as_it_is_tells_what_its_audit_shows_and_no_more():
-    found = tradeoff_curves(taught(), district(), POLICY, RACE, PROGRAMS)
-    group = found[0].points[0].worst_group[1]
+def test_the_model_as_it_is_shows_what_its_audit_shows_and_no_more():
+    computed = tradeoff_curves(taught(), district(), POLICY, RACE, PROGRAMS)
+    group = computed[0].points[0].worst_group[1]
     shows = finding("missed", RACE, group, 0.07)
-    now, removed = found[0].points[0], found[1].points[0]
+    now, removed = computed[0].points[0], computed[1].points[0]
     assert (removed.worst_gap, removed.helped) != (now.worst_gap, now.helped)
-    same = replace(removed, worst_gap=now.worst_gap, worst_group=now.worst_group, helped=now.helped)
-    found = (found[0], replace(found[1], points=(same, removed)), *found[2:])
+    unchanged = replace(
+        removed, worst_gap=now.worst_gap, worst_group=now.worst_group, helped=now.helped
+    )
+    computed = (computed[0], replace(computed[1], points=(unchanged, removed)), *computed[2:])
     for gap, helped in ((0.07, 0.83), (None, None)):
-        told = list(
+        consistent = list(
             consistent_with_audit(
-                found, [finding("access", RACE, group, 0.5), replace(shows, gap=gap)], helped
+                computed, [finding("access", RACE, group, 0.5), replace(shows, gap=gap)], helped
             )
         )
-        assert told[0].points == (replace(now, worst_gap=gap, helped=helped),)
-        assert told[1].points == (replace(same, worst_gap=gap, helped=helped), removed)
-        assert told[2:] == list(found[2:])
+        assert consistent[0].points == (replace(now, worst_gap=gap, helped=helped),)
+        assert consistent[1].points == (replace(unchanged, worst_gap=gap, helped=helped), removed)
+        assert consistent[2:] == list(computed[2:])
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=8))
@@ -412,11 +413,11 @@ def test_no_point_that_stays_is_beaten_and_each_that_goes_is(pairs: list[tuple[i
         TradeoffPoint(str(place), benefit, gap, (RACE, "white"), 1.0)
         for place, (benefit, gap) in enumerate(pairs)
     ]
-    kept = pareto_front(points)
+    front = pareto_front(points)
     for point in points:
         as_good = [
-            one
-            for one in kept
-            if one.captured >= point.captured and one.worst_gap <= point.worst_gap
+            other
+            for other in front
+            if other.captured >= point.captured and other.worst_gap <= point.worst_gap
         ]
-        assert as_good == [point] if point in kept else as_good
+        assert as_good == [point] if point in front else as_good

@@ -100,10 +100,10 @@ def test_what_is_adjusted_below_alpha_is_what_holms_steps_reject(p_values, alpha
         for own, mine in enumerate(p_values)
     ]
     assert adjusted == pytest.approx(by_formula, rel=1e-12, abs=1e-15)
-    close = [abs(one - alpha) < 1e-9 for one in adjusted]
+    close = [abs(adjusted_p - alpha) < 1e-9 for adjusted_p in adjusted]
     assert all(
-        near or (one <= alpha) is says
-        for one, says, near in zip(adjusted, step_down(p_values, alpha), close, strict=True)
+        near or (adjusted_p <= alpha) is says
+        for adjusted_p, says, near in zip(adjusted, step_down(p_values, alpha), close, strict=True)
     )
 
 
@@ -190,25 +190,25 @@ def test_every_check_can_pass_fail_and_be_left_open_on_the_side_of_its_harm(chec
 )
 def test_what_cannot_be_told_never_becomes_a_pass(check, gap, error, freedom, rows, others, more):
     gap = abs(gap) if CHECKS[check].contrast == "ratio" else gap
-    one = figure(check, gap, error, rows, others, freedom)
-    alone, *_ = assign_verdicts([one], POLICY)
-    among, *_ = assign_verdicts([one, *[figure("missed", 0.0, 0.02)] * more], POLICY)
+    comparison = figure(check, gap, error, rows, others, freedom)
+    alone, *_ = assign_verdicts([comparison], POLICY)
+    among, *_ = assign_verdicts([comparison, *[figure("missed", 0.0, 0.02)] * more], POLICY)
     harm, within = CHECKS[check].harm_sign, POLICY.checks[check].within
     half = student.ppf(0.975, freedom) * error
     ratio = CHECKS[check].contrast == "ratio"
-    told = (
+    enough = (
         rows if CHECKS[check].contrast == "mean" else min(rows, others)
     ) >= POLICY.fewest_in_need
     if ratio:
         inside = gap > 0 and min(gap, math.exp(math.log(gap) - half)) >= within
     else:
         inside = (gap + half if harm > 0 else half - gap) <= within
-    for found in (alone, among):
-        if not told:
-            assert (found.verdict, found.sufficient_data) == (CANNOT_TELL, False) and math.isnan(
-                found.adjusted_p
+    for answer in (alone, among):
+        if not enough:
+            assert (answer.verdict, answer.sufficient_data) == (CANNOT_TELL, False) and math.isnan(
+                answer.adjusted_p
             )
-        elif found.verdict is PASS:
+        elif answer.verdict is PASS:
             assert inside
     if alone.verdict is CANNOT_TELL:
         assert among.verdict is CANNOT_TELL
@@ -249,10 +249,10 @@ def test_the_number_of_comparisons_counts_for_a_failure_and_not_for_a_pass():
     doubtful, fair = figure("missed", 0.08, 0.035), figure("missed", 0.0, 0.02)
     p = student.sf(0.08 / 0.035, 60)
     for number in (1, 3, 20):
-        found = assign_verdicts([doubtful, *[fair] * (number - 1)], POLICY)
-        assert found[0].adjusted_p == pytest.approx(min(1.0, number * p))
-        assert found[0].verdict is (FAIL if number * p < 0.05 else CANNOT_TELL)
-        assert all(one.verdict is PASS for one in found[1:])
+        answers = assign_verdicts([doubtful, *[fair] * (number - 1)], POLICY)
+        assert answers[0].adjusted_p == pytest.approx(min(1.0, number * p))
+        assert answers[0].verdict is (FAIL if number * p < 0.05 else CANNOT_TELL)
+        assert all(answer.verdict is PASS for answer in answers[1:])
 
 
 def test_p_values_are_one_sided_toward_the_groups_harm():
@@ -263,8 +263,8 @@ def test_p_values_are_one_sided_toward_the_groups_harm():
         ("captured", 0.05, 0.05),
         ("missed", -0.05, 0.05),
     ):
-        found = assign_verdicts([figure(check, gap, 0.04, freedom=9)], POLICY)[0]
-        assert found.adjusted_p == pytest.approx(student.cdf(scaled / 0.04, 9), rel=1e-9)
+        answer = assign_verdicts([figure(check, gap, 0.04, freedom=9)], POLICY)[0]
+        assert answer.adjusted_p == pytest.approx(student.cdf(scaled / 0.04, 9), rel=1e-9)
 
 
 def test_a_group_that_is_only_reported_is_judged_never_counts_and_takes_nothing_from_the_others():
@@ -274,14 +274,16 @@ def test_a_group_that_is_only_reported_is_judged_never_counts_and_takes_nothing_
         figure("missed", 0.3, 0.02, attribute="school"),
         figure("missed", 0.3, 0.02, attribute="sex"),
     ] * 20
-    found = assign_verdicts([doubtful, *many], policy)
-    assert found[0] == assign_verdicts([doubtful], policy)[0] and found[0].verdict is FAIL
-    assert all(one.verdict is FAIL for one in found[1:])
+    answers = assign_verdicts([doubtful, *many], policy)
+    assert answers[0] == assign_verdicts([doubtful], policy)[0] and answers[0].verdict is FAIL
+    assert all(answer.verdict is FAIL for answer in answers[1:])
     assert {
         consequence(
-            one.verdict, policy.checks["missed"], policy.counts("missed", one.comparison.attribute)
+            answer.verdict,
+            policy.checks["missed"],
+            policy.counts("missed", answer.comparison.attribute),
         )
-        for one in found[1:]
+        for answer in answers[1:]
     } == {SHOWS}
     fair = [figure("missed", 0.0, 0.03, attribute=name) for name in ("school", "sex")] * 20
     assert assign_verdicts([doubtful, *fair], POLICY)[0].verdict is CANNOT_TELL
@@ -304,16 +306,17 @@ def test_what_follows_is_what_the_policy_says_of_the_answer(answer, fails, unsur
 
 
 @pytest.mark.parametrize(
-    "found", [list(some) for number in (1, 2, 3) for some in product(Consequence, repeat=number)]
+    "consequences",
+    [list(some) for number in (1, 2, 3) for some in product(Consequence, repeat=number)],
 )
-def test_a_model_fails_where_anything_stops_it_and_passes_only_where_nothing_asks(found):
-    answers = [(CANNOT_TELL, True, does) for does in found]
-    known = FAIL if STOPS in found else CANNOT_TELL
+def test_a_model_fails_where_anything_stops_it_and_passes_only_where_nothing_asks(consequences):
+    answers = [(CANNOT_TELL, True, does) for does in consequences]
+    known = FAIL if STOPS in consequences else CANNOT_TELL
     assert overall_verdict(answers) is known
     assert overall_verdict([*answers, (PASS, False, SHOWS)]) is known, (
         "what passes and does not count is no pass"
     )
-    passed = FAIL if STOPS in found else CANNOT_TELL if ASKS in found else PASS
+    passed = FAIL if STOPS in consequences else CANNOT_TELL if ASKS in consequences else PASS
     assert overall_verdict([*answers, (PASS, True, SHOWS)]) is passed
 
 
@@ -329,28 +332,28 @@ def test_the_worst_of_no_verdict_is_that_it_cannot_be_told():
 
 
 def test_a_tiny_group_cannot_be_told_and_asks_for_a_written_reason():  # R61
-    found = synthetic_district(
+    district = synthetic_district(
         5000, 4, {"american_indian": 0.0}, policy=SMALL, only=("suggestion", "missed")
     )
-    shown = found.shown()
+    shown = district.shown()
     tiny = find_finding(shown, "missed", "race_ethnicity", "american_indian")
     assert (tiny.verdict, tiny.why, tiny.does) == (CANNOT_TELL, "too_few", ASKS)
     assert verdict_of(shown.findings) is CANNOT_TELL
     crossed = [
-        one
-        for one in shown.findings
-        if one.is_intersection and one.value.startswith("american_indian")
+        finding
+        for finding in shown.findings
+        if finding.is_intersection and finding.value.startswith("american_indian")
     ]
-    assert {(one.verdict, one.does) for one in crossed} == {(CANNOT_TELL, SHOWS)}, (
+    assert {(finding.verdict, finding.does) for finding in crossed} == {(CANNOT_TELL, SHOWS)}, (
         "asked once, of the whole group"
     )
 
 
 def test_a_fair_district_without_a_tiny_group_passes():  # R61
-    found = synthetic_district(
+    district = synthetic_district(
         20_000, 3, policy=SMALL, races=FEW, only=("suggestion", "missed", "access")
     )
-    assert verdict_of(found.shown().findings) is PASS
+    assert verdict_of(district.shown().findings) is PASS
 
 
 def test_an_unfair_district_fails_and_says_for_whom():  # R61
@@ -358,7 +361,11 @@ def test_an_unfair_district_fails_and_says_for_whom():  # R61
         6000, 2, {"black": 0.4}, policy=SMALL, only=("suggestion", "missed")
     ).shown()
     assert verdict_of(shown.findings) is FAIL
-    stopped = {(one.check, one.attribute, one.value) for one in shown.findings if one.does is STOPS}
+    stopped = {
+        (finding.check, finding.attribute, finding.value)
+        for finding in shown.findings
+        if finding.does is STOPS
+    }
     assert {
         ("missed", "race_ethnicity", "black"),
         ("suggestion", "race_ethnicity", "black"),
@@ -368,10 +375,12 @@ def test_an_unfair_district_fails_and_says_for_whom():  # R61
 
 
 def test_where_nobody_is_suggested_anything_nothing_passes_the_four_fifths_rule():
-    found = synthetic_district(3000, 7, served=0.0, policy=SMALL, races=FEW, only=("suggestion",))
-    nobody = advice_from(found.students, np.zeros(3000, dtype=bool), found.advice.benefit)
-    judged = replace(found, advice=nobody).judged()
-    assert {one.verdict for one in judged} == {CANNOT_TELL}
+    district = synthetic_district(
+        3000, 7, served=0.0, policy=SMALL, races=FEW, only=("suggestion",)
+    )
+    nobody = advice_from(district.students, np.zeros(3000, dtype=bool), district.advice.benefit)
+    judged = replace(district, advice=nobody).judged()
+    assert {answer.verdict for answer in judged} == {CANNOT_TELL}
 
 
 def world(rng: np.random.Generator, size: int, *, more: float = 0.0) -> list[GroupComparison]:
@@ -401,7 +410,7 @@ def test_fair_districts_seldom_fail():  # R61
     for _ in range(worlds):
         judged = assign_verdicts(world(rng, 1500), POLICY)
         assert len(judged) == 25
-        failed += any(one.verdict is FAIL for one in judged)
+        failed += any(answer.verdict is FAIL for answer in judged)
     assert failed / worlds <= 0.08
 
 
@@ -409,5 +418,5 @@ def test_a_district_in_which_a_fifth_are_missed_ten_points_more_often_fails():  
     rng = np.random.default_rng(22)
     for _ in range(10):
         judged = assign_verdicts(world(rng, 4000, more=0.10), POLICY)
-        failed = {one.comparison.value for one in judged if one.verdict is FAIL}
+        failed = {answer.comparison.value for answer in judged if answer.verdict is FAIL}
         assert "black" in failed

@@ -87,15 +87,15 @@ def test_a_student_counts_once_with_the_newest_list_of_each_organization():
     ]
     rows = impression_measures(lists, decisions, people, POLICY)
     assert rows is not None and len(rows.groups) == 300
-    found = {one.check: one for one in rows.measures}
+    measures = {measure.check: measure for measure in rows.measures}
     full = {name: place % 3 > 0 or place == 0 for place, name in enumerate(names)}
-    assert found["shown"].denominator.sum() == sum(need[name] for name in names)
-    assert found["shown"].numerator.sum() == sum(need[name] and full[name] for name in names)
+    assert measures["shown"].denominator.sum() == sum(need[name] for name in names)
+    assert measures["shown"].numerator.sum() == sum(need[name] and full[name] for name in names)
     accepted = {name for place, name in enumerate(names) if place % 2}
     dismissed = {name for place, name in enumerate(names) if not place % 2} | {names[1]}
     for check, some in (("accepted", accepted), ("dismissed", dismissed)):
-        assert found[check].denominator.sum() == sum(full.values())
-        assert found[check].numerator.sum() == sum(full[name] and name in some for name in names)
+        assert measures[check].denominator.sum() == sum(full.values())
+        assert measures[check].numerator.sum() == sum(full[name] and name in some for name in names)
     assert list(rows.groups["sex"]) == [people.groups["sex"][name] for name in sorted(names)]
 
 
@@ -109,8 +109,10 @@ def test_a_group_whose_suggestions_staff_dismiss_more_often_is_found_and_others_
     ]
     rows = impression_measures(lists, decisions, people, POLICY)
     judged = {
-        (one.comparison.check, one.comparison.value): one.verdict
-        for one in assign_verdicts(compare_groups(rows.measures, rows.groups, rows.cohorts), POLICY)
+        (answer.comparison.check, answer.comparison.value): answer.verdict
+        for answer in assign_verdicts(
+            compare_groups(rows.measures, rows.groups, rows.cohorts), POLICY
+        )
     }
     assert (
         judged["dismissed", "female"] is Verdict.FAIL
@@ -152,8 +154,10 @@ def test_decisions_of_all_organizations_are_read_by_a_pipeline_alone_and_without
     reviewer = Scope(Viewer("u9", "eve", "Eve", Role.EQUITY_REVIEWER, DISTRICT), DAY, {}, b"secret")
     with pytest.raises(NotInScope):
         decisions_for_model(database, reviewer, MODEL)
-    found = decisions_for_model(database, pipeline_scope(snapshot, "audit", DAY), MODEL)
-    assert [(one.student_id, one.organization_id, one.reason) for one in found] == [
+    decisions = decisions_for_model(database, pipeline_scope(snapshot, "audit", DAY), MODEL)
+    assert [
+        (decision.student_id, decision.organization_id, decision.reason) for decision in decisions
+    ] == [
         ("s0", "tutors", ""),
         ("s1", "pantry", ""),
     ]

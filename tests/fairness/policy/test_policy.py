@@ -30,9 +30,9 @@ def of(name: str, kind: str = "checks") -> str:
 
 def changed(name: str, old: str, new: str, kind: str = "checks") -> tuple[str, str]:
     entry = of(name, kind)
-    found = re.sub(old, new, entry, count=1, flags=re.MULTILINE)
-    assert found != entry, f"{old} is not in {entry}"
-    return entry, found
+    replacement = re.sub(old, new, entry, count=1, flags=re.MULTILINE)
+    assert replacement != entry, f"{old} is not in {entry}"
+    return entry, replacement
 
 
 def test_every_threshold_and_every_check_names_its_source():
@@ -343,19 +343,19 @@ def test_a_district_may_tighten_the_policy(tmp_path: Path):
     text = TEXT.replace(*changed("missed", "beyond = 0.05", "beyond = 0.02"))
     text = text.replace(*changed("captured", 'unsure = "shows"', 'unsure = "asks"'))
     file.write_text(text, encoding="utf-8")
-    found = Policy.from_home(tmp_path)
-    assert (found.checks["missed"].beyond, found.smallest_cell) == (0.02, 10)
-    assert found.checks["captured"].unsure is Consequence.ASKS
-    assert found.sha256 != DECLARED.sha256
+    policy = Policy.from_home(tmp_path)
+    assert (policy.checks["missed"].beyond, policy.smallest_cell) == (0.02, 10)
+    assert policy.checks["captured"].unsure is Consequence.ASKS
+    assert policy.sha256 != DECLARED.sha256
 
 
 def test_a_policy_takes_the_smallest_cell_from_the_rule_that_all_figures_obey(tmp_path: Path):
     assert Policy.from_home(tmp_path) == DECLARED
     assert DECLARED.sources["smallest_cell"] == SmallNumbers.declared().source
     (tmp_path / "small_numbers.toml").write_text("smallest_cell = 20\n", encoding="utf-8")
-    found = Policy.from_home(tmp_path)
-    assert (found.smallest_cell, found.sources["smallest_cell"]) == (20, DISTRICT_SOURCE)
-    assert found.sha256 != DECLARED.sha256
+    policy = Policy.from_home(tmp_path)
+    assert (policy.smallest_cell, policy.sources["smallest_cell"]) == (20, DISTRICT_SOURCE)
+    assert policy.sha256 != DECLARED.sha256
 
 
 def test_every_mistake_in_a_policy_is_named_at_once(tmp_path: Path):
@@ -376,7 +376,11 @@ def test_the_file_as_it_comes_is_what_is_read():
         name: getattr(DECLARED, name) for name in content["thresholds"]
     }
     for name, entry in content["checks"].items():
-        found = DECLARED.checks[name]
-        assert (found.beyond, found.within, found.fails, found.unsure, found.source) == tuple(
-            entry.values()
-        )
+        threshold = DECLARED.checks[name]
+        assert (
+            threshold.beyond,
+            threshold.within,
+            threshold.fails,
+            threshold.unsure,
+            threshold.source,
+        ) == tuple(entry.values())

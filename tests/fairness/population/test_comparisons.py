@@ -39,16 +39,16 @@ GROUPS = replace(
 @cache
 def district() -> District:
     """Of some students a fact is not on record."""
-    found = synthetic_district(1500, 3, {"black": 0.4}, policy=GROUPS)
-    groups, rng = found.students.groups.copy(), np.random.default_rng(0)
+    complete = synthetic_district(1500, 3, {"black": 0.4}, policy=GROUPS)
+    groups, rng = complete.students.groups.copy(), np.random.default_rng(0)
     for name in ("sex", "race_ethnicity"):
         groups.loc[rng.random(len(groups)) < 0.05, name] = NOT_RECORDED
     known = (groups["sex"] != NOT_RECORDED) & (groups["race_ethnicity"] != NOT_RECORDED)
     both = groups["race_ethnicity"] + " x " + groups["sex"]
     return replace(
-        found,
+        complete,
         students=replace(
-            found.students,
+            complete.students,
             groups=groups.assign(**{"race_ethnicity x sex": both.where(known, NOT_RECORDED)}),
         ),
     )
@@ -61,10 +61,10 @@ def figures() -> tuple[GroupComparison, ...]:
 
 @cache
 def measures() -> dict[tuple[str, str], Measure]:
-    return {(one.check, one.item): one for one in district().table.measures}
+    return {(measure.check, measure.item): measure for measure in district().table.measures}
 
 
-def asked(figure: GroupComparison) -> tuple[pd.DataFrame, Measure]:
+def rows_in_question(figure: GroupComparison) -> tuple[pd.DataFrame, Measure]:
     """The rows that a figure is about: those with a value on record that the check asks about."""
     measure = measures()[figure.check, figure.item]
     column = district().students.groups[figure.attribute]
@@ -80,23 +80,23 @@ def asked(figure: GroupComparison) -> tuple[pd.DataFrame, Measure]:
 
 
 def compared() -> list[GroupComparison]:
-    return [one for one in figures() if not math.isnan(one.gap)]
+    return [figure for figure in figures() if not math.isnan(figure.gap)]
 
 
 def test_every_check_of_the_model_gives_a_figure_for_every_group_on_record():
     groups = district().students.groups
-    pairs = {(one.attribute, one.value) for one in figures()}
+    pairs = {(figure.attribute, figure.value) for figure in figures()}
     assert pairs == {
         (name, value) for name in groups for value in groups[name].unique() if value != NOT_RECORDED
     }
-    asked = [
+    applicable = [
         (attribute, check)
         for attribute, _ in pairs
         for check, _ in measures()
         if CHECKS[check].applies_to(attribute)
     ]
-    assert len(figures()) == len(asked) > 100
-    assert {one.check for one in figures()} == {
+    assert len(figures()) == len(applicable) > 100
+    assert {figure.check for figure in figures()} == {
         "suggestion",
         "missed",
         "access",
@@ -109,8 +109,8 @@ def test_every_check_of_the_model_gives_a_figure_for_every_group_on_record():
 
 
 def test_the_shares_of_every_group_and_of_all_others_are_fairlearns():
-    for one in compared():
-        rows, measure = asked(one)
+    for figure in compared():
+        rows, measure = rows_in_question(figure)
         if measure.is_count:
             frame = MetricFrame(
                 metrics={"share": selection_rate, "rows": count},
@@ -126,16 +126,19 @@ def test_the_shares_of_every_group_and_of_all_others_are_fairlearns():
                 sensitive_features=rows["own"],
                 sample_params={"share": {"sample_weight": rows["out_of"]}},
             )
-        found = frame.by_group
-        assert (one.rows, one.others_size) == (found.loc[True, "rows"], found.loc[False, "rows"])
-        assert one.rate == pytest.approx(found.loc[True, "share"], **EXACT)
-        assert one.others_rate == pytest.approx(found.loc[False, "share"], **EXACT)
-        if measure.stratum is None and CHECKS[one.check].contrast == "difference":
-            assert abs(one.gap) == pytest.approx(
+        by_group = frame.by_group
+        assert (figure.rows, figure.others_size) == (
+            by_group.loc[True, "rows"],
+            by_group.loc[False, "rows"],
+        )
+        assert figure.rate == pytest.approx(by_group.loc[True, "share"], **EXACT)
+        assert figure.others_rate == pytest.approx(by_group.loc[False, "share"], **EXACT)
+        if measure.stratum is None and CHECKS[figure.check].contrast == "difference":
+            assert abs(figure.gap) == pytest.approx(
                 frame.difference(method="between_groups")["share"], **EXACT
             )
-        if measure.stratum is None and CHECKS[one.check].contrast == "ratio" and one.gap > 0:
-            assert min(one.gap, 1 / one.gap) == pytest.approx(
+        if measure.stratum is None and CHECKS[figure.check].contrast == "ratio" and figure.gap > 0:
+            assert min(figure.gap, 1 / figure.gap) == pytest.approx(
                 frame.ratio(method="between_groups")["share"], **EXACT
             )
 
@@ -144,39 +147,41 @@ def test_missed_is_fairlearns_false_negative_rate_and_its_gap_is_equal_opportuni
     students, advice = district().students, district().advice
     need = (students.alert_severity.max(axis=1) >= 2).to_numpy()
     helped = advice.suggested_supports.any(axis=1).to_numpy() | students.in_support
-    for one in [figure for figure in compared() if figure.check in ("missed", "suggestion")]:
-        column = students.groups[one.attribute]
+    for figure in [figure for figure in compared() if figure.check in ("missed", "suggestion")]:
+        column = students.groups[figure.attribute]
         known = (column != NOT_RECORDED).to_numpy()
-        own = (column == one.value).to_numpy()[known]
-        y, said = need[known], helped[known]
+        own = (column == figure.value).to_numpy()[known]
+        y, predicted = need[known], helped[known]
         frame = MetricFrame(
-            metrics=false_negative_rate, y_true=y, y_pred=said, sensitive_features=own
+            metrics=false_negative_rate, y_true=y, y_pred=predicted, sensitive_features=own
         )
-        if one.check == "missed":
-            assert (one.rate, one.others_rate) == pytest.approx(
+        if figure.check == "missed":
+            assert (figure.rate, figure.others_rate) == pytest.approx(
                 (frame.by_group[True], frame.by_group[False]), **EXACT
             )
-            assert abs(one.gap) == pytest.approx(frame.difference(), **EXACT)
-            assert abs(one.gap) == pytest.approx(
-                equal_opportunity_difference(y, said, sensitive_features=own), **EXACT
+            assert abs(figure.gap) == pytest.approx(frame.difference(), **EXACT)
+            assert abs(figure.gap) == pytest.approx(
+                equal_opportunity_difference(y, predicted, sensitive_features=own), **EXACT
             )
-            parity = demographic_parity_difference(y[y], said[y], sensitive_features=own[y])
-            assert abs(one.gap) == pytest.approx(parity, **EXACT)
-        elif one.gap > 0:
-            lesser = min(one.gap, 1 / one.gap)
+            parity = demographic_parity_difference(y[y], predicted[y], sensitive_features=own[y])
+            assert abs(figure.gap) == pytest.approx(parity, **EXACT)
+        elif figure.gap > 0:
+            lesser = min(figure.gap, 1 / figure.gap)
             assert lesser == pytest.approx(
-                equal_opportunity_ratio(y, said, sensitive_features=own), **EXACT
+                equal_opportunity_ratio(y, predicted, sensitive_features=own), **EXACT
             )
-            parity = demographic_parity_ratio(y[y], said[y], sensitive_features=own[y])
+            parity = demographic_parity_ratio(y[y], predicted[y], sensitive_features=own[y])
             assert lesser == pytest.approx(parity, **EXACT)
 
 
 def test_within_strata_the_gap_is_that_of_fairlearns_shares_weighted_as_mantel_and_haenszel_do():
-    matched = [one for one in compared() if measures()[one.check, one.item].stratum is not None]
-    assert {one.check for one in matched} == {"access", "support"}
-    for one in matched:
-        rows, _ = asked(one)
-        found = MetricFrame(
+    matched = [
+        figure for figure in compared() if measures()[figure.check, figure.item].stratum is not None
+    ]
+    assert {figure.check for figure in matched} == {"access", "support"}
+    for figure in matched:
+        rows, _ = rows_in_question(figure)
+        by_group = MetricFrame(
             metrics={"share": selection_rate, "rows": count},
             y_true=rows["amount"],
             y_pred=rows["amount"],
@@ -185,19 +190,19 @@ def test_within_strata_the_gap_is_that_of_fairlearns_shares_weighted_as_mantel_a
         ).by_group
         apart = weight = ours = theirs = 0.0
         for stratum in rows["stratum"].unique():
-            mine, rest = found.loc[(stratum, True)], found.loc[(stratum, False)]
+            mine, rest = by_group.loc[(stratum, True)], by_group.loc[(stratum, False)]
             if not (mine["rows"] > 0 and rest["rows"] > 0):
                 continue
             both = mine["rows"] * rest["rows"] / (mine["rows"] + rest["rows"])
             apart, weight = apart + both * (mine["share"] - rest["share"]), weight + both
             ours, theirs = ours + both * mine["share"], theirs + both * rest["share"]
-        expected = ours / theirs if CHECKS[one.check].contrast == "ratio" else apart / weight
-        assert one.gap == pytest.approx(expected, **EXACT)
+        expected = ours / theirs if CHECKS[figure.check].contrast == "ratio" else apart / weight
+        assert figure.gap == pytest.approx(expected, **EXACT)
 
 
 def test_every_figure_equals_sums_written_out_row_by_row():
-    for one in figures():
-        rows, _ = asked(one)
+    for figure in figures():
+        rows, _ = rows_in_question(figure)
         sums: dict[tuple[int, bool], list[float]] = {}
         for own, amount, out_of, stratum in rows.itertuples(index=False):
             cell = sums.setdefault((stratum, own), [0.0, 0.0])
@@ -210,40 +215,45 @@ def test_every_figure_equals_sums_written_out_row_by_row():
             for own in (True, False)
         }
         if not whole[True][1] or not whole[False][1]:
-            assert math.isnan(one.gap)
+            assert math.isnan(figure.gap)
             continue
-        assert one.rate == pytest.approx(whole[True][0] / whole[True][1], **EXACT)
-        assert one.others_rate == pytest.approx(whole[False][0] / whole[False][1], **EXACT)
+        assert figure.rate == pytest.approx(whole[True][0] / whole[True][1], **EXACT)
+        assert figure.others_rate == pytest.approx(whole[False][0] / whole[False][1], **EXACT)
         top = bottom = 0.0
         for stratum in {stratum for stratum, _ in sums}:
             a, n1 = sums.get((stratum, True), (0.0, 0.0))
             c, n0 = sums.get((stratum, False), (0.0, 0.0))
             if n1 and n0:
-                ratio = CHECKS[one.check].contrast == "ratio"
+                ratio = CHECKS[figure.check].contrast == "ratio"
                 top += a * n0 / (n1 + n0) if ratio else (n1 * n0 / (n1 + n0)) * (a / n1 - c / n0)
                 bottom += c * n1 / (n1 + n0) if ratio else n1 * n0 / (n1 + n0)
-        assert one.gap == pytest.approx(top / bottom, **EXACT) if bottom else math.isnan(one.gap)
+        assert (
+            figure.gap == pytest.approx(top / bottom, **EXACT) if bottom else math.isnan(figure.gap)
+        )
 
 
 def test_who_has_no_value_on_record_takes_no_part():
-    found, kept = district(), (district().students.groups != NOT_RECORDED).all(axis=1).to_numpy()
+    audited, complete = (
+        district(),
+        (district().students.groups != NOT_RECORDED).all(axis=1).to_numpy(),
+    )
     measure = measures()["missed", ""]
-    groups, cohorts = found.students.groups[["sex"]], found.students.cohorts
+    groups, cohorts = audited.students.groups[["sex"]], audited.students.cohorts
     known = (groups["sex"] != NOT_RECORDED).to_numpy()
     without = replace(
         measure, numerator=measure.numerator[known], denominator=measure.denominator[known]
     )
     here = compare_groups([measure], groups, cohorts)
     there = compare_groups([without], groups[known], cohorts[known])
-    assert 0 < kept.sum() < known.sum() < len(known)
-    assert [(one.value, one.rate, one.others_rate, one.gap) for one in here] == [
-        (one.value, one.rate, one.others_rate, one.gap) for one in there
+    assert 0 < complete.sum() < known.sum() < len(known)
+    assert [(figure.value, figure.rate, figure.others_rate, figure.gap) for figure in here] == [
+        (figure.value, figure.rate, figure.others_rate, figure.gap) for figure in there
     ]
     assert here[0].rows + here[0].others_size == measure.denominator[known].sum()
 
 
 def test_equal_seeds_give_equal_figures_and_others_nearly_the_same_errors():
-    one, two, three = (
+    first, again, other_seed = (
         compare_groups(
             [measures()["missed", ""]],
             district().students.groups,
@@ -252,11 +262,13 @@ def test_equal_seeds_give_equal_figures_and_others_nearly_the_same_errors():
         )
         for seed in (0, 0, 1)
     )
-    assert one == two
-    assert [figure.gap for figure in one] == [figure.gap for figure in three]
-    assert [figure.standard_error for figure in one] != [figure.standard_error for figure in three]
-    assert [figure.standard_error for figure in one] == pytest.approx(
-        [figure.standard_error for figure in three], rel=0.2
+    assert first == again
+    assert [figure.gap for figure in first] == [figure.gap for figure in other_seed]
+    assert [figure.standard_error for figure in first] != [
+        figure.standard_error for figure in other_seed
+    ]
+    assert [figure.standard_error for figure in first] == pytest.approx(
+        [figure.standard_error for figure in other_seed], rel=0.2
     )
 
 
@@ -282,18 +294,18 @@ def least(some: int, size: int, *, log: bool) -> float:
     ("own", "others"), [((0, 40), (0, 400)), ((40, 40), (400, 400)), ((0, 34), (200, 400))]
 )
 def test_an_error_is_never_smaller_than_that_of_independent_students(own, others):
-    one = counted("missed", own, others)
-    assert one.gap == pytest.approx(own[0] / own[1] - others[0] / others[1])
+    figure = counted("missed", own, others)
+    assert figure.gap == pytest.approx(own[0] / own[1] - others[0] / others[1])
     floor = math.sqrt(least(*own, log=False) + least(*others, log=False))
     assert (
-        one.standard_error == pytest.approx(floor, rel=1e-12)
+        figure.standard_error == pytest.approx(floor, rel=1e-12)
         if others[0] in (0, 400)
-        else one.standard_error >= floor * (1 - 1e-12)
+        else figure.standard_error >= floor * (1 - 1e-12)
     )
-    lower, upper = one.interval(0.95)
-    half = student.ppf(0.975, 19) * one.standard_error
-    assert (lower, upper) == pytest.approx((one.gap - half, one.gap + half))
-    assert lower < one.gap < upper
+    lower, upper = figure.interval(0.95)
+    half = student.ppf(0.975, 19) * figure.standard_error
+    assert (lower, upper) == pytest.approx((figure.gap - half, figure.gap + half))
+    assert lower < figure.gap < upper
 
 
 def test_a_ratio_to_or_from_nobody_has_an_interval_with_half_a_student_more_on_either_side():
@@ -302,16 +314,16 @@ def test_a_ratio_to_or_from_nobody_has_an_interval_with_half_a_student_more_on_e
         counted("suggestion", (20, 40), (0, 400)),
     )
     assert none.gap == 0 and math.isinf(all_others.gap)
-    for one, own, others in ((none, (0, 40), (100, 400)), (all_others, (20, 40), (0, 400))):
+    for figure, own, others in ((none, (0, 40), (100, 400)), (all_others, (20, 40), (0, 400))):
         scaled = math.log((own[0] + 0.5) / (own[1] + 1)) - math.log(
             (others[0] + 0.5) / (others[1] + 1)
         )
         error = math.sqrt(least(*own, log=True) + least(*others, log=True))
-        assert (one.estimate, one.standard_error) == pytest.approx((scaled, error), rel=1e-12)
-        half = student.ppf(0.975, one.degrees_of_freedom) * error
-        low, high = one.interval(0.95)
-        assert low == pytest.approx(0 if one is none else math.exp(scaled - half), rel=1e-9)
-        assert high == (pytest.approx(math.exp(scaled + half)) if one is none else math.inf)
+        assert (figure.estimate, figure.standard_error) == pytest.approx((scaled, error), rel=1e-12)
+        half = student.ppf(0.975, figure.degrees_of_freedom) * error
+        low, high = figure.interval(0.95)
+        assert low == pytest.approx(0 if figure is none else math.exp(scaled - half), rel=1e-9)
+        assert high == (pytest.approx(math.exp(scaled + half)) if figure is none else math.inf)
     nothing = counted("suggestion", (0, 40), (0, 400))
     assert math.isnan(nothing.gap) and math.isnan(nothing.estimate)
 
@@ -320,13 +332,13 @@ def test_a_group_without_others_and_one_that_nobody_is_asked_about_have_no_gap()
     groups = pd.DataFrame({"sex": ["female"] * 50, "school": ["Adams"] * 25 + ["Baker"] * 25})
     only_adams = np.r_[np.ones(25), np.zeros(25)]
     measure = Measure("missed", "", only_adams, only_adams)
-    found = {
-        (one.attribute, one.value): one
-        for one in compare_groups([measure], groups, pd.Series(np.arange(50) % 5))
+    by_group = {
+        (figure.attribute, figure.value): figure
+        for figure in compare_groups([measure], groups, pd.Series(np.arange(50) % 5))
     }
-    assert found["sex", "female"].others_size == 0 and math.isnan(found["sex", "female"].gap)
-    assert found["school", "Baker"].rows == 0 and math.isnan(found["school", "Baker"].rate)
-    assert math.isnan(found["school", "Adams"].gap)
+    assert by_group["sex", "female"].others_size == 0 and math.isnan(by_group["sex", "female"].gap)
+    assert by_group["school", "Baker"].rows == 0 and math.isnan(by_group["school", "Baker"].rate)
+    assert math.isnan(by_group["school", "Adams"].gap)
 
 
 def test_a_mean_is_compared_with_nothing():
@@ -338,17 +350,17 @@ def test_a_mean_is_compared_with_nothing():
     amount = amount * paired
     groups = pd.DataFrame({"sex": rng.choice(["female", "male", NOT_RECORDED], 300)})
     cohorts = pd.Series(np.arange(300) % 30)
-    for one in compare_groups([Measure("twins", "", amount, paired)], groups, cohorts):
-        own = (groups["sex"] == one.value).to_numpy() & (paired > 0)
-        assert one.rows == own.sum()
+    for figure in compare_groups([Measure("twins", "", amount, paired)], groups, cohorts):
+        own = (groups["sex"] == figure.value).to_numpy() & (paired > 0)
+        assert figure.rows == own.sum()
         assert (
-            one.gap
+            figure.gap
             == pytest.approx(amount[own].mean(), **EXACT)
-            == pytest.approx(one.rate, **EXACT)
+            == pytest.approx(figure.rate, **EXACT)
         )
         means = pd.Series(amount[own]).groupby(cohorts[own].to_numpy()).agg(["sum", "size"])
-        spread = ((means["sum"] - one.gap * means["size"]) ** 2).sum() ** 0.5 / own.sum()
-        assert one.standard_error == pytest.approx(spread, rel=0.15), (
+        spread = ((means["sum"] - figure.gap * means["size"]) ** 2).sum() ** 0.5 / own.sum()
+        assert figure.standard_error == pytest.approx(spread, rel=0.15), (
             "about the linearised error of a ratio of cohort sums"
         )
 
@@ -378,33 +390,36 @@ def test_a_ratio_of_shares_lies_as_far_from_chance_as_mantel_and_haenszels_test_
         excess += measure.numerator[here & own].sum() - ours * some / number
         spread += ours * (number - ours) * some * (number - some) / number**3
     by_hand = excess / math.sqrt(spread)
-    one, two = compare_groups([measure], groups, pd.Series(range(1200)))
-    assert by_hand == pytest.approx(one.t_statistic, rel=0.1) and abs(one.t_statistic) <= abs(
+    female, male = compare_groups([measure], groups, pd.Series(range(1200)))
+    assert by_hand == pytest.approx(female.t_statistic, rel=0.1) and abs(female.t_statistic) <= abs(
         by_hand
     ) * (1 + 1e-9)
-    assert two.t_statistic == pytest.approx(-one.t_statistic, rel=1e-9)
+    assert male.t_statistic == pytest.approx(-female.t_statistic, rel=1e-9)
 
 
 def test_where_everybody_got_it_there_is_no_gap_to_explain():
     (measure,), groups, cohorts = drawn(np.random.default_rng(0), 40, 0.4)
-    for one in compare_groups([replace(measure, numerator=measure.denominator)], groups, cohorts):
-        assert (one.gap, one.estimate, one.t_statistic) == (
+    for figure in compare_groups(
+        [replace(measure, numerator=measure.denominator)], groups, cohorts
+    ):
+        assert (figure.gap, figure.estimate, figure.t_statistic) == (
             1.0,
             0.0,
             0.0,
-        ) and one.standard_error > 0
+        ) and figure.standard_error > 0
 
 
 def test_where_there_is_no_gap_chance_explains_it_as_often_as_it_says():
-    found = [
+    drawn_figures = [
         compare_groups(*drawn(np.random.default_rng(seed), 40, 0.4), draws=200)[0]
         for seed in range(300)
     ]
     p_values = student.cdf(
-        [one.t_statistic for one in found], [one.degrees_of_freedom for one in found]
+        [figure.t_statistic for figure in drawn_figures],
+        [figure.degrees_of_freedom for figure in drawn_figures],
     )
     for level in (0.05, 0.2, 0.5):
-        room = 3 * math.sqrt(level * (1 - level) / len(found))
+        room = 3 * math.sqrt(level * (1 - level) / len(drawn_figures))
         assert (p_values < level).mean() == pytest.approx(level, abs=room)
 
 
@@ -415,15 +430,15 @@ def test_a_mean_tells_of_as_many_as_may_lie_at_either_end(more: int, less: int, 
     """
     amount = np.repeat([1.0, -1.0, 0.0], [more, less, same])
     groups = pd.DataFrame({"sex": ["female"] * len(amount)})
-    found = compare_groups(
+    compared_means = compare_groups(
         [Measure("twins", "", amount, np.ones(len(amount)))], groups, pd.Series(range(len(amount)))
     )
-    assert len(found) == (len(amount) > 0)
-    for one in found:
+    assert len(compared_means) == (len(amount) > 0)
+    for figure in compared_means:
         can_be = [
             up for up in range(len(amount) + 1) if 0 <= up - (more - less) <= len(amount) - up
         ]
-        assert one.smallest_cell == len(can_be) - 1
+        assert figure.smallest_cell == len(can_be) - 1
 
 
 def test_an_error_grows_where_cohorts_differ_as_that_of_cohort_sums_does():
@@ -468,13 +483,13 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(check: str, truth: 
         amount = (rng.random(size) < chance).astype(float)
         stratum = need.astype(np.intp) if check == "access" else None
         groups = pd.DataFrame({"sex": np.where(own, "female", "male")})
-        one = compare_groups(
+        figure = compare_groups(
             [Measure(check, "", amount, np.ones(size), stratum)],
             groups,
             pd.Series(cohort),
             draws=400,
         )[0]
-        lower, upper = one.interval(0.95)
+        lower, upper = figure.interval(0.95)
         held += lower <= truth <= upper
     assert 0.92 <= held / worlds <= 0.98
 
@@ -491,7 +506,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(check: str, truth: 
 def test_an_interval_holds_its_own_figure_and_has_width(
     some, size, rest, rest_size, check, confidence
 ):
-    one = counted(check, (min(some, size), size), (min(rest, rest_size), rest_size))
-    if math.isfinite(one.estimate) and one.standard_error > 0:
-        lower, upper = one.interval(confidence)
-        assert lower <= one.gap <= upper and upper > lower
+    figure = counted(check, (min(some, size), size), (min(rest, rest_size), rest_size))
+    if math.isfinite(figure.estimate) and figure.standard_error > 0:
+        lower, upper = figure.interval(confidence)
+        assert lower <= figure.gap <= upper and upper > lower

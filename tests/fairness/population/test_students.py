@@ -87,7 +87,7 @@ def stories() -> dict[str, dict[str, object]]:
 
 
 def rows() -> dict[str, list[dict[str, object]]]:
-    found: dict[str, list[dict[str, object]]] = {
+    tables: dict[str, list[dict[str, object]]] = {
         "schools": [{"school_id": "k1", "name": "Adams"}, {"school_id": "k2", "name": "Adams"}],
         "calendar": [
             {"school_id": k, "date": day, "school_year": 2026}
@@ -115,8 +115,8 @@ def rows() -> dict[str, list[dict[str, object]]]:
     }
     for name, story in stories().items():
         school, grade = story.get("school", "k1"), story.get("grade", 7)
-        found["students"].append({"student_id": name, "school_id": school, "grade_level": grade})
-        found["school_enrollments"].append(
+        tables["students"].append({"student_id": name, "school_id": school, "grade_level": grade})
+        tables["school_enrollments"].append(
             {
                 "student_id": name,
                 "school_id": school,
@@ -137,8 +137,8 @@ def rows() -> dict[str, list[dict[str, object]]]:
             },
         )
         if facts:
-            found["characteristics"].append({"student_id": name, **facts})
-        found["attendance_events"] += [
+            tables["characteristics"].append({"student_id": name, **facts})
+        tables["attendance_events"] += [
             {
                 "student_id": name,
                 "school_id": school,
@@ -147,7 +147,7 @@ def rows() -> dict[str, list[dict[str, object]]]:
             }
             for place in sorted(story.get("absent", ()))
         ]
-        found["course_grades"] += [
+        tables["course_grades"] += [
             {
                 "student_id": name,
                 "course": f"Course {place}",
@@ -160,7 +160,7 @@ def rows() -> dict[str, list[dict[str, object]]]:
         ]
         if "service" in story:
             program, start, end = story["service"]
-            found["service_enrollments"].append(
+            tables["service_enrollments"].append(
                 {
                     "student_id": name,
                     "program_id": program,
@@ -169,7 +169,7 @@ def rows() -> dict[str, list[dict[str, object]]]:
                     "end_date": end,
                 }
             )
-    return found
+    return tables
 
 
 @pytest.fixture(scope="module")
@@ -213,11 +213,11 @@ def test_every_student_enrolled_on_the_day_is_audited_and_nobody_else(audited: A
 
 
 def test_need_is_what_the_early_alerts_say(audited: AuditPopulation):
-    found = {
+    severities = {
         str(name): tuple(row)
         for name, row in audited.alert_severity[["attendance", "grades"]].iterrows()
     }
-    assert found == SEVERITY
+    assert severities == SEVERITY
     need = dict(zip(audited.groups.index, audited.in_need(POLICY), strict=True))
     assert need == {name: max(severity) >= 2 for name, severity in SEVERITY.items()}
     acting = dict(
@@ -239,7 +239,10 @@ def test_who_takes_part_in_a_support_today_is_served_and_not_missed(audited: Aud
         np.zeros(len(audited), dtype=bool),
         pd.DataFrame(1.0, audited.eligible.index, ["tutoring"]),
     )
-    measures = {one.check: one for one in model_measures(audited, silent, POLICY)}
+    measures = {
+        model_measure.check: model_measure
+        for model_measure in model_measures(audited, silent, POLICY)
+    }
     missed = set(audited.groups.index[measures["missed"].numerator > 0])
     assert missed == {name for name, severity in SEVERITY.items() if max(severity) >= 2} - {
         "in_tutoring"
@@ -292,7 +295,11 @@ def test_an_alert_is_late_where_there_was_none_thirty_school_days_before(audited
         np.zeros(len(audited), dtype=bool),
         pd.DataFrame(1.0, audited.eligible.index, ["tutoring"]),
     )
-    late = next(one for one in model_measures(audited, silent, POLICY) if one.check == "late_alert")
+    late = next(
+        model_measure
+        for model_measure in model_measures(audited, silent, POLICY)
+        if model_measure.check == "late_alert"
+    )
     assert set(audited.groups.index[late.denominator > 0]) == {
         "last_five_days",
         "every_fourth_day",
@@ -301,7 +308,9 @@ def test_an_alert_is_late_where_there_was_none_thirty_school_days_before(audited
     }
     assert set(audited.groups.index[late.numerator > 0]) == {"last_five_days"}
     unknown = replace(audited, earlier_severity=pd.Series(math.nan, audited.groups.index))
-    assert "late_alert" not in {one.check for one in model_measures(unknown, silent, POLICY)}
+    assert "late_alert" not in {
+        model_measure.check for model_measure in model_measures(unknown, silent, POLICY)
+    }
 
 
 def test_advice_is_what_serving_shows_at_most(audited: AuditPopulation):
@@ -334,7 +343,9 @@ def test_captured_benefit_of_a_taught_model_equals_a_count_by_hand(audited: Audi
         model.ranker.predict_benefit(audited.features)["tutoring", "benefit"],
     )
     captured = next(
-        one for one in model_measures(audited, advice, POLICY) if one.check == "captured"
+        model_measure
+        for model_measure in model_measures(audited, advice, POLICY)
+        if model_measure.check == "captured"
     )
     for place, name in enumerate(audited.groups.index):
         waiting = max(SEVERITY[name]) >= 2 and name != "in_tutoring"
@@ -349,10 +360,10 @@ def test_captured_benefit_of_a_taught_model_equals_a_count_by_hand(audited: Audi
     assert 0 < captured.numerator.sum() <= captured.denominator.sum()
 
 
-def test_without_enrolments_every_student_is_audited(tmp_path: Path):
+def test_without_enrollments_every_student_is_audited(tmp_path: Path):
     few = rows() | {"school_enrollments": []}
-    found = audit_population(snapshot_of(few, tmp_path), TODAY, POLICY, ("tutoring",))
-    assert set(found.groups.index) == set(stories())
+    population = audit_population(snapshot_of(few, tmp_path), TODAY, POLICY, ("tutoring",))
+    assert set(population.groups.index) == set(stories())
 
 
 def test_discipline_can_be_hidden_and_nothing_else_goes():
@@ -376,43 +387,43 @@ def district() -> District:
 
 
 def measure(check: str, item: str = "", blind: ModelSuggestions | None = None) -> Measure:
-    found = district()
+    synthetic = district()
     return next(
-        one
-        for one in model_measures(found.students, found.advice, POLICY, blind)
-        if (one.check, one.item) == (check, item)
+        model_measure
+        for model_measure in model_measures(synthetic.students, synthetic.advice, POLICY, blind)
+        if (model_measure.check, model_measure.item) == (check, item)
     )
 
 
 def by_hand() -> pd.DataFrame:
     """One row a student: in need, waiting, with a suggestion, with something open."""
     students, advice = district().students, district().advice
-    found = pd.DataFrame(index=students.groups.index)
-    found["need"] = [max(row) >= 2 for row in students.alert_severity.itertuples(index=False)]
-    found["waiting"] = [
-        need and not served for need, served in zip(found["need"], students.in_support, strict=True)
+    flags = pd.DataFrame(index=students.groups.index)
+    flags["need"] = [max(row) >= 2 for row in students.alert_severity.itertuples(index=False)]
+    flags["waiting"] = [
+        need and not served for need, served in zip(flags["need"], students.in_support, strict=True)
     ]
-    found["suggested"] = [any(row) for row in advice.suggested_supports.itertuples(index=False)]
-    found["open"] = [any(row) for row in students.eligible.itertuples(index=False)]
-    return found
+    flags["suggested"] = [any(row) for row in advice.suggested_supports.itertuples(index=False)]
+    flags["open"] = [any(row) for row in students.eligible.itertuples(index=False)]
+    return flags
 
 
-def equal(found: Measure, amount: pd.Series, out_of: pd.Series) -> bool:
-    return np.array_equal(found.numerator, amount.astype(float)) and np.array_equal(
-        found.denominator, out_of.astype(float)
+def counts_match(compared: Measure, amount: pd.Series, out_of: pd.Series) -> bool:
+    return np.array_equal(compared.numerator, amount.astype(float)) and np.array_equal(
+        compared.denominator, out_of.astype(float)
     )
 
 
 def test_the_counts_of_each_check_are_those_of_its_words():
     who = by_hand()
     missed = who["waiting"] & ~who["suggested"]
-    assert equal(measure("missed"), missed, who["need"])
-    assert equal(measure("suggestion"), who["need"] & ~missed, who["need"])
-    assert equal(measure("access"), missed & who["open"], who["need"] & who["open"])
-    assert equal(measure("silence"), missed & who["open"], who["waiting"] & who["open"])
+    assert counts_match(measure("missed"), missed, who["need"])
+    assert counts_match(measure("suggestion"), who["need"] & ~missed, who["need"])
+    assert counts_match(measure("access"), missed & who["open"], who["need"] & who["open"])
+    assert counts_match(measure("silence"), missed & who["open"], who["waiting"] & who["open"])
     students, advice = district().students, district().advice
     for name in ("mentoring", "tutoring"):
-        assert equal(
+        assert counts_match(
             measure("support", name),
             who["need"] & advice.suggested_supports[name],
             who["need"] & students.eligible[name],
@@ -425,16 +436,16 @@ def test_equal_need_is_the_same_alerts_and_for_a_support_also_whether_one_is_rec
     pairs = list(students.alert_severity.itertuples(index=False, name=None))
     strata = measure("access").stratum
     both = [(*pair, bool(served)) for pair, served in zip(pairs, students.in_support, strict=True)]
-    for found, keys in ((strata, pairs), (measure("support", "tutoring").stratum, both)):
-        assert len(set(zip(found, keys, strict=True))) == len(set(found)) == len(set(keys))
+    for codes, keys in ((strata, pairs), (measure("support", "tutoring").stratum, both)):
+        assert len(set(zip(codes, keys, strict=True))) == len(set(codes)) == len(set(keys))
 
 
 def test_a_suggestion_that_seeing_discipline_takes_away_is_counted():
-    found, who = district(), by_hand()
-    blind = advice_from(found.students, np.ones(400, dtype=bool), found.advice.benefit)
+    synthetic, who = district(), by_hand()
+    blind = advice_from(synthetic.students, np.ones(400, dtype=bool), synthetic.advice.benefit)
     lost = who["waiting"] & who["open"] & ~who["suggested"]
-    assert equal(measure("discipline", blind=blind), lost, who["waiting"])
-    assert "discipline" not in {one.check for one in found.table.measures}
+    assert counts_match(measure("discipline", blind=blind), lost, who["waiting"])
+    assert "discipline" not in {model_measure.check for model_measure in synthetic.table.measures}
 
 
 def test_place_in_the_queue_weighs_by_one_over_the_logarithm():
@@ -446,9 +457,9 @@ def test_place_in_the_queue_weighs_by_one_over_the_logarithm():
             place = 1 + int((queue > benefit).sum())
             weights[name] = max(weights[name], 1 / math.log2(1 + place))
     assert exposure(advice) == pytest.approx(list(weights.values()), rel=1e-12)
-    found, waiting = measure("exposure"), by_hand()["waiting"].to_numpy()
-    assert found.numerator == pytest.approx(np.where(waiting, list(weights.values()), 0.0))
-    assert np.array_equal(found.denominator, waiting.astype(float))
+    exposed, waiting = measure("exposure"), by_hand()["waiting"].to_numpy()
+    assert exposed.numerator == pytest.approx(np.where(waiting, list(weights.values()), 0.0))
+    assert np.array_equal(exposed.denominator, waiting.astype(float))
     assert max(weights.values()) == 1.0
 
 
@@ -463,7 +474,7 @@ def test_equals_in_a_queue_share_their_places():
 
 def test_captured_benefit_is_of_the_best_that_is_open():
     students, advice, who = district().students, district().advice, by_hand()
-    found = measure("captured")
+    captured = measure("captured")
     for place, name in enumerate(students.groups.index):
         open_to = [
             advice.benefit.loc[name, support]
@@ -471,10 +482,10 @@ def test_captured_benefit_is_of_the_best_that_is_open():
             if students.eligible.loc[name, support]
         ]
         waiting = who.loc[name, "waiting"]
-        assert found.denominator[place] == (
+        assert captured.denominator[place] == (
             pytest.approx(max(open_to, default=0.0)) if waiting else 0.0
         )
-        assert found.numerator[place] == (
+        assert captured.numerator[place] == (
             pytest.approx(max(open_to, default=0.0))
             if waiting and who.loc[name, "suggested"]
             else 0.0
@@ -489,14 +500,14 @@ def test_each_combination_of_alerts_has_its_own_number(pairs):
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=60), st.integers(1, 10))
 def test_parts_of_a_spread_are_as_large_as_can_be_and_in_order(values, parts):
-    found = quantile_codes(np.array(values), parts)
-    sizes = np.bincount(found, minlength=parts)
+    codes = quantile_codes(np.array(values), parts)
+    sizes = np.bincount(codes, minlength=parts)
     assert sizes.max() - sizes.min() <= 1
     assert all(
-        found[one] <= found[two]
-        for one in range(len(values))
-        for two in range(len(values))
-        if values[one] < values[two]
+        codes[first] <= codes[second]
+        for first in range(len(values))
+        for second in range(len(values))
+        if values[first] < values[second]
     )
 
 
@@ -507,33 +518,33 @@ def on_record(seed: int, *, thinned: str = "", disciplined: str = "") -> AuditPo
     """Six thousand students whose absences and incidents follow their marks; of a group some are
     not written down, or more are.
     """
-    found = synthetic_district(
+    students = synthetic_district(
         6000, seed, policy=RECORDS, races={"white": 0.45, "hispanic": 0.3, "black": 0.25}
     ).students
-    rng, race = np.random.default_rng(seed), found.groups["race_ethnicity"]
-    rate = 0.07 * np.exp(-0.4 * found.features["grade_average"] + rng.normal(0, 0.3, 6000)).clip(
+    rng, race = np.random.default_rng(seed), students.groups["race_ethnicity"]
+    rate = 0.07 * np.exp(-0.4 * students.features["grade_average"] + rng.normal(0, 0.3, 6000)).clip(
         0, 4
     )
     absent = rng.binomial(100, rate.clip(0, 0.9))
     absent = np.where(race == thinned, rng.binomial(absent, 0.7), absent)
-    chance = (0.10 - 0.04 * found.features["grade_average"]).clip(0.01, 0.4) + 0.12 * (
+    chance = (0.10 - 0.04 * students.features["grade_average"]).clip(0.01, 0.4) + 0.12 * (
         race == disciplined
     )
     incidents = (rng.random(6000) < chance).astype(float)
-    schools = pd.Series(rng.integers(0, 60, 6000).astype(str), found.groups.index)
-    features = found.features.assign(
+    schools = pd.Series(rng.integers(0, 60, 6000).astype(str), students.groups.index)
+    features = students.features.assign(
         absent_days_year=absent.astype(float), days_enrolled_year=100.0, incidents_year=incidents
     )
-    return replace(found, features=features, cohorts=schools)
+    return replace(students, features=features, cohorts=schools)
 
 
-def failed(rows: MeasureTable, policy: Policy = RECORDS) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for one in assign_verdicts(compare_groups(*in_order(rows)), policy):
-        found.setdefault(one.comparison.check, set())
-        if one.verdict is Verdict.FAIL:
-            found[one.comparison.check].add(one.comparison.value)
-    return found
+def failed_groups(rows: MeasureTable, policy: Policy = RECORDS) -> dict[str, set[str]]:
+    groups_by_check: dict[str, set[str]] = {}
+    for answer in assign_verdicts(compare_groups(*in_order(rows)), policy):
+        groups_by_check.setdefault(answer.comparison.check, set())
+        if answer.verdict is Verdict.FAIL:
+            groups_by_check[answer.comparison.check].add(answer.comparison.value)
+    return groups_by_check
 
 
 def recorded(students: AuditPopulation) -> MeasureTable:
@@ -541,7 +552,7 @@ def recorded(students: AuditPopulation) -> MeasureTable:
 
 
 def test_where_records_are_kept_alike_no_group_is_asked_about():
-    assert failed(recorded(on_record(1))) == {
+    assert failed_groups(recorded(on_record(1))) == {
         "attendance_record": set(),
         "discipline_record": set(),
     }
@@ -549,19 +560,21 @@ def test_where_records_are_kept_alike_no_group_is_asked_about():
 
 def test_absences_of_one_group_that_are_not_written_down_are_found_and_of_no_other():
     students = on_record(2, thinned="black")
-    assert failed(recorded(students)) == {
+    assert failed_groups(recorded(students)) == {
         "attendance_record": {"black"},
         "discipline_record": set(),
     }
     ratio = next(
-        one for one in compare_groups(*in_order(recorded(students))) if one.value == "black"
+        figure
+        for figure in compare_groups(*in_order(recorded(students)))
+        if figure.value == "black"
     )
     assert ratio.gap == pytest.approx(0.7, abs=0.05)
 
 
 def test_incidents_of_one_group_that_are_written_down_more_often_are_found_and_of_no_other():
-    found = failed(recorded(on_record(3, disciplined="hispanic")))
-    assert found == {"attendance_record": set(), "discipline_record": {"hispanic"}}
+    groups_by_check = failed_groups(recorded(on_record(3, disciplined="hispanic")))
+    assert groups_by_check == {"attendance_record": set(), "discipline_record": {"hispanic"}}
 
 
 def test_a_group_with_other_marks_is_not_asked_about_for_absences_that_follow_them():
@@ -577,7 +590,7 @@ def test_a_group_with_other_marks_is_not_asked_about_for_absences_that_follow_th
     assert plain[False] < 0.75 * plain[True], (
         "not compared within their marks, the others would seem to be missing"
     )
-    assert "no" not in failed(recorded(students))["attendance_record"]
+    assert "no" not in failed_groups(recorded(students))["attendance_record"]
 
 
 def test_records_are_compared_within_tenths_of_what_the_others_foretell():
@@ -649,11 +662,13 @@ def past(unfair: str = "") -> tuple[Episodes, AuditPopulation]:
 
 def test_a_group_that_got_a_support_half_as_often_at_equal_need_is_found_and_no_other():
     episodes, students = past("black")
-    found = past_support_measures(episodes, PROGRAMS, students, ("tutoring",), RECORDS)
-    assert failed(found) == {"past_support": {"black"}}
-    gap = next(one for one in compare_groups(*in_order(found)) if one.value == "black").gap
+    measured = past_support_measures(episodes, PROGRAMS, students, ("tutoring",), RECORDS)
+    assert failed_groups(measured) == {"past_support": {"black"}}
+    gap = next(
+        figure for figure in compare_groups(*in_order(measured)) if figure.value == "black"
+    ).gap
     assert gap == pytest.approx(0.5, abs=0.08)
-    assert failed(
+    assert failed_groups(
         past_support_measures(*past()[:1], PROGRAMS, past()[1], ("tutoring",), RECORDS)
     ) == {"past_support": set()}
 
@@ -663,16 +678,16 @@ def test_past_supports_are_asked_of_those_in_need_to_whom_they_were_open():
     gone = episodes.student.iloc[5]
     here = students.groups.index != gone
     fewer = replace(students, groups=students.groups[here], cohorts=students.cohorts[here])
-    found = past_support_measures(episodes, PROGRAMS, fewer, ("mentoring", "tutoring"), RECORDS)
-    kept = sorted({student for student in episodes.student if student != gone})
-    assert len(kept) == 2999 == len(found.groups)
-    features, rows = episodes.features, {student: [] for student in kept}
+    measured = past_support_measures(episodes, PROGRAMS, fewer, ("mentoring", "tutoring"), RECORDS)
+    remaining = sorted({student for student in episodes.student if student != gone})
+    assert len(remaining) == 2999 == len(measured.groups)
+    features, rows = episodes.features, {student: [] for student in remaining}
     for row, student in enumerate(episodes.student):
         if student != gone:
             rows[student].append(row)
-    for one in found.measures:
-        assert one.check == "past_support"
-        lowest = 6 if one.item == "mentoring" else -1
+    for support_measure in measured.measures:
+        assert support_measure.check == "past_support"
+        lowest = 6 if support_measure.item == "mentoring" else -1
         days = [
             [
                 row
@@ -680,26 +695,28 @@ def test_past_supports_are_asked_of_those_in_need_to_whom_they_were_open():
                 if features["absence_rate_year"][row] >= 0.1
                 and features["grade_level"][row] >= lowest
             ]
-            for student in kept
+            for student in remaining
         ]
-        got = [any(episodes.support[row] == one.item for row in own) for own in days]
+        got = [any(episodes.support[row] == support_measure.item for row in own) for own in days]
         assert np.array_equal(
-            one.denominator, np.array([len(own) > 0 for own in days], dtype=float)
+            support_measure.denominator, np.array([len(own) > 0 for own in days], dtype=float)
         )
-        assert np.array_equal(one.numerator, np.array(got, dtype=float))
+        assert np.array_equal(support_measure.numerator, np.array(got, dtype=float))
         worst = [
             max((features["absence_rate_year"][row] for row in own), default=0.0) for own in days
         ]
         pairs = {
             (stratum, min(len(own), 3), rate >= 0.2)
-            for stratum, own, rate in zip(one.stratum, days, worst, strict=True)
+            for stratum, own, rate in zip(support_measure.stratum, days, worst, strict=True)
             if own
         }
         assert len(pairs) == len({stratum for stratum, _, _ in pairs}), (
             "same need and as many days, same stratum"
         )
-    assert list(found.cohorts) == [students.cohorts[student] for student in kept]
-    assert list(found.groups["sex"]) == [students.groups["sex"][student] for student in kept]
+    assert list(measured.cohorts) == [students.cohorts[student] for student in remaining]
+    assert list(measured.groups["sex"]) == [
+        students.groups["sex"][student] for student in remaining
+    ]
 
 
 def test_what_came_true_is_the_pseudo_outcome_of_the_best_support_less_what_was_expected():
@@ -720,12 +737,12 @@ def test_what_came_true_is_the_pseudo_outcome_of_the_best_support_less_what_was_
         episodes, ("mentoring", "tutoring"), np.zeros(300, dtype=np.intp), some, some, benefit
     )
     rows = calibration_measures(judged, ranker, students)
-    (one,) = rows.measures
+    (calibration,) = rows.measures
     expected = ranker.predict_benefit(features)["tutoring", "benefit"].to_numpy()
-    assert one.check == "calibration" and one.numerator == pytest.approx(
+    assert calibration.check == "calibration" and calibration.numerator == pytest.approx(
         (benefit[:, 1] - expected)[:200], rel=1e-12
     )
-    assert one.denominator.tolist() == [1.0] * 200
+    assert calibration.denominator.tolist() == [1.0] * 200
     assert rows.groups.equals(students.groups)
 
 
@@ -733,67 +750,79 @@ INPUTS = ["grade_average", "absence_rate_year", "services_active"]
 TRACE = "services_active"
 
 
-def twins_of(found: District, inputs: list[str]) -> list[ComparisonVerdict]:
+def twins_of(audited_district: District, inputs: list[str]) -> list[ComparisonVerdict]:
     figures = [
-        one
-        for rows in matched_pair_measures(found.students, found.advice, inputs, RECORDS)
-        for one in compare_groups(*in_order(rows))
+        figure
+        for rows in matched_pair_measures(
+            audited_district.students, audited_district.advice, inputs, RECORDS
+        )
+        for figure in compare_groups(*in_order(rows))
     ]
     return assign_verdicts(figures, RECORDS)
 
 
 def ruled(rule: str) -> District:
     """A rule by marks alone, or also by a family fact that nearly tells who is of a group."""
-    found = synthetic_district(
+    synthetic = synthetic_district(
         3000, 10, served=0.1, policy=RECORDS, races={"white": 0.5, "hispanic": 0.3, "black": 0.2}
     )
     rng = np.random.default_rng(10)
-    black = (found.students.groups["race_ethnicity"] == "black").to_numpy()
+    black = (synthetic.students.groups["race_ethnicity"] == "black").to_numpy()
     trace = np.where(rng.random(3000) < 0.95, black, ~black).astype(float)
-    features = found.students.features.assign(**{TRACE: trace})
-    students = replace(found.students, features=features, eligible=found.students.eligible | True)
+    features = synthetic.students.features.assign(**{TRACE: trace})
+    students = replace(
+        synthetic.students, features=features, eligible=synthetic.students.eligible | True
+    )
     suggested = features["grade_average"].to_numpy() < 0.3
     if rule == "proxy":
         suggested = suggested & (trace < 0.5)
     return replace(
-        found, students=students, advice=advice_from(students, suggested, found.advice.benefit)
+        synthetic,
+        students=students,
+        advice=advice_from(students, suggested, synthetic.advice.benefit),
     )
 
 
-def test_a_rule_that_favours_others_through_a_proxy_is_seen_and_one_that_does_not_is_not():
+def test_a_rule_that_favors_others_through_a_proxy_is_seen_and_one_that_does_not_is_not():
     unfair, fair = (
-        {one.comparison.value: one for one in twins_of(ruled(rule), feature_names())}
+        {answer.comparison.value: answer for answer in twins_of(ruled(rule), feature_names())}
         for rule in ("proxy", "marks")
     )
     assert unfair["black"].verdict is Verdict.FAIL and unfair["black"].comparison.gap > 0.3
     assert fair["black"].verdict is not Verdict.FAIL and abs(fair["black"].comparison.gap) < 0.05
-    assert {value for value, one in unfair.items() if one.comparison.gap > 0.15} == {"black"}
+    assert {value for value, answer in unfair.items() if answer.comparison.gap > 0.15} == {"black"}
 
 
 def test_where_a_rule_reads_marks_alone_twins_seldom_raise_an_alarm():
     alarms = 0
     for seed in range(12):
-        found = synthetic_district(
+        synthetic = synthetic_district(
             3000, seed, policy=RECORDS, races={"white": 0.5, "hispanic": 0.3, "black": 0.2}
         )
-        students = replace(found.students, eligible=found.students.eligible | True)
+        students = replace(synthetic.students, eligible=synthetic.students.eligible | True)
         suggested = (students.features["grade_average"] < 0.7).to_numpy()
         fair = replace(
-            found, students=students, advice=advice_from(students, suggested, found.advice.benefit)
+            synthetic,
+            students=students,
+            advice=advice_from(students, suggested, synthetic.advice.benefit),
         )
-        alarms += any(one.verdict is Verdict.FAIL for one in twins_of(fair, feature_names()))
+        alarms += any(answer.verdict is Verdict.FAIL for answer in twins_of(fair, feature_names()))
     assert alarms <= 2
 
 
 def test_where_only_the_group_itself_is_near_a_twin_is_not_found_and_that_is_no_pass():
-    judged = {one.comparison.value: one for one in twins_of(ruled("proxy"), INPUTS)}
+    judged = {answer.comparison.value: answer for answer in twins_of(ruled("proxy"), INPUTS)}
     assert judged["black"].verdict is not Verdict.FAIL
-    found = ruled("proxy")
-    black = (found.students.groups["race_ethnicity"] == "black").to_numpy()
+    synthetic = ruled("proxy")
+    black = (synthetic.students.groups["race_ethnicity"] == "black").to_numpy()
     copied = replace(
-        found.students, features=found.students.features.assign(**{TRACE: black.astype(float)})
+        synthetic.students,
+        features=synthetic.students.features.assign(**{TRACE: black.astype(float)}),
     )
-    alone = {one.comparison.value: one for one in twins_of(replace(found, students=copied), INPUTS)}
+    alone = {
+        answer.comparison.value: answer
+        for answer in twins_of(replace(synthetic, students=copied), INPUTS)
+    }
     assert (
         alone["black"].comparison.rows < RECORDS.fewest_in_need
         and alone["black"].verdict is Verdict.CANNOT_TELL
@@ -801,18 +830,19 @@ def test_where_only_the_group_itself_is_near_a_twin_is_not_found_and_that_is_no_
 
 
 def test_a_twin_is_the_nearest_student_outside_the_group_as_another_search_finds():
-    found = ruled("proxy")
+    synthetic = ruled("proxy")
     students, need = (
-        found.students,
-        (found.students.alert_severity.max(axis=1) >= 2).to_numpy() & ~found.students.in_support,
+        synthetic.students,
+        (synthetic.students.alert_severity.max(axis=1) >= 2).to_numpy()
+        & ~synthetic.students.in_support,
     )
     groups = students.groups[need].reset_index(drop=True)
     points = students.features.loc[need, INPUTS]
     points = ((points - points.median()) / points.std(ddof=0)).to_numpy()
-    suggested = found.advice.suggested_supports.any(axis=1).to_numpy()[need]
+    suggested = synthetic.advice.suggested_supports.any(axis=1).to_numpy()[need]
     rows = next(
         rows
-        for rows in matched_pair_measures(students, found.advice, INPUTS, RECORDS)
+        for rows in matched_pair_measures(students, synthetic.advice, INPUTS, RECORDS)
         if "race_ethnicity" in rows.groups
     )
     distances, amounts = np.empty(len(groups)), np.empty(len(groups))
@@ -827,33 +857,36 @@ def test_a_twin_is_the_nearest_student_outside_the_group_as_another_search_finds
         distances[own] = far[:, 0]
         amounts[own] = suggested[~own][near[:, 0]].astype(float) - suggested[own][inside[:, 0]]
     paired = distances <= 2 * np.median(distances)
-    (one,) = rows.measures
-    assert np.array_equal(one.denominator, paired.astype(float))
-    assert np.array_equal(one.numerator, np.where(paired, amounts, 0.0))
-    assert set(one.numerator) == {-1.0, 0.0, 1.0}
+    (twins,) = rows.measures
+    assert np.array_equal(twins.denominator, paired.astype(float))
+    assert np.array_equal(twins.numerator, np.where(paired, amounts, 0.0))
+    assert set(twins.numerator) == {-1.0, 0.0, 1.0}
 
 
 def test_who_is_served_or_of_an_unknown_group_has_no_twin_and_is_none():
-    found = ruled("marks")
-    groups = found.students.groups.copy()
+    synthetic = ruled("marks")
+    groups = synthetic.students.groups.copy()
     groups.iloc[:1500, groups.columns.get_loc("race_ethnicity")] = NOT_RECORDED
     rows = next(
         rows
         for rows in matched_pair_measures(
-            replace(found.students, groups=groups), found.advice, INPUTS, RECORDS
+            replace(synthetic.students, groups=groups), synthetic.advice, INPUTS, RECORDS
         )
         if "race_ethnicity" in rows.groups
     )
     unknown = (rows.groups["race_ethnicity"] == NOT_RECORDED).to_numpy()
     assert unknown.any() and rows.measures[0].denominator[unknown].sum() == 0
-    assert len(rows.groups) == (found.students.in_need(RECORDS) & ~found.students.in_support).sum()
-    alone = replace(found.students, groups=groups.assign(race_ethnicity="white"))
-    one = [
+    assert (
+        len(rows.groups)
+        == (synthetic.students.in_need(RECORDS) & ~synthetic.students.in_support).sum()
+    )
+    alone = replace(synthetic.students, groups=groups.assign(race_ethnicity="white"))
+    tables = [
         rows
-        for rows in matched_pair_measures(alone, found.advice, INPUTS, RECORDS)
+        for rows in matched_pair_measures(alone, synthetic.advice, INPUTS, RECORDS)
         if "race_ethnicity" in rows.groups
     ]
-    assert one[0].measures[0].denominator.sum() == 0
+    assert tables[0].measures[0].denominator.sum() == 0
 
 
 @settings(max_examples=40, deadline=None)
@@ -862,13 +895,13 @@ def test_the_area_under_the_curve_is_scikit_learns_with_ties_and_weights(
     seed, rows, levels, weighted
 ):
     rng = np.random.default_rng(seed)
-    score, one = (
+    score, is_member = (
         rng.integers(0, levels, rows) / levels,
         np.r_[True, False, rng.random(rows - 2) < 0.4],
     )
     weights = rng.integers(0, 4, (3, rows)).astype(float) + 0.25 if weighted else np.ones((3, rows))
-    expected = [roc_auc_score(one, score, sample_weight=weight) for weight in weights]
-    assert auc(score, one, weights) == pytest.approx(expected, abs=1e-12)
+    expected = [roc_auc_score(is_member, score, sample_weight=weight) for weight in weights]
+    assert auc(score, is_member, weights) == pytest.approx(expected, abs=1e-12)
 
 
 def test_without_one_side_there_is_no_area():
@@ -886,23 +919,23 @@ def test_an_input_that_copies_a_group_is_a_trace_and_noise_is_none():
     copied = students.features.assign(
         assessment_last=(students.groups["sex"] == "male") + 0.01 * np.arange(2000) % 0.1
     )
-    found = proxy_strengths(replace(students, features=copied), feature_names(), 30, 0.95)
-    by_name = {(one.attribute, one.family): one for one in found}
-    assert {one.attribute for one in found} == {"sex", "race_ethnicity"}, (
+    proxies = proxy_strengths(replace(students, features=copied), feature_names(), 30, 0.95)
+    by_name = {(proxy.attribute, proxy.family): proxy for proxy in proxies}
+    assert {proxy.attribute for proxy in proxies} == {"sex", "race_ethnicity"}, (
         "the grade is an input; schools have grades"
     )
-    assert {one.family for one in found} == {
+    assert {proxy.family for proxy in proxies} == {
         FEATURES_BY_NAME[name].family for name in feature_names()
     } | {ALL_FAMILIES}
     assert by_name["sex", "assessments"].auc >= 0.99 and by_name["sex", ALL_FAMILIES].auc >= 0.95
     noise = [
-        one
-        for key, one in by_name.items()
+        proxy
+        for key, proxy in by_name.items()
         if key[0] == "race_ethnicity" or key[1] not in ("assessments", ALL_FAMILIES)
     ]
-    assert all(abs(one.auc - 0.5) <= 0.06 for one in noise)
-    assert all(0 <= one.lower <= one.auc <= one.upper <= 1 for one in found)
-    assert proxy_strengths(replace(students, features=copied), feature_names(), 30, 0.95) == found
+    assert all(abs(proxy.auc - 0.5) <= 0.06 for proxy in noise)
+    assert all(0 <= proxy.lower <= proxy.auc <= proxy.upper <= 1 for proxy in proxies)
+    assert proxy_strengths(replace(students, features=copied), feature_names(), 30, 0.95) == proxies
 
 
 def test_groups_too_small_to_be_judged_leave_no_trace():

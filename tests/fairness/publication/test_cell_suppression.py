@@ -153,11 +153,11 @@ class Attacker:
         ]
         ends = []
         for sign in (1, -1):
-            found = milp(
+            solution = milp(
                 sign * quantity, integrality=int(whole_students), bounds=bounds, constraints=within
             )
-            assert found.status == 0, found.message
-            ends.append(sign * found.fun)
+            assert solution.status == 0, solution.message
+            ends.append(sign * solution.fun)
         return ends[1] - ends[0]
 
 
@@ -169,14 +169,15 @@ def narrowest(
     """
     attacker = Attacker(tables, withheld)
     small = [attacker.sum_of([name]) for name in attacker.names if tables.true_counts[name] < 10]
-    for fact in tables.cells:
+    for cell in tables.cells:
         if (
-            fact.kind is CellKind.SHARE
-            and tables.true_counts[fact.names[1]] - tables.true_counts[fact.names[0]] < 10
+            cell.kind is CellKind.SHARE
+            and tables.true_counts[cell.names[1]] - tables.true_counts[cell.names[0]] < 10
         ):
-            small.append(attacker.sum_of([fact.names[1]]) - attacker.sum_of([fact.names[0]]))
+            small.append(attacker.sum_of([cell.names[1]]) - attacker.sum_of([cell.names[0]]))
     return min(
-        (attacker.width(one, whole_students=whole_students) for one in small), default=np.inf
+        (attacker.width(quantity, whole_students=whole_students) for quantity in small),
+        default=np.inf,
     )
 
 
@@ -216,8 +217,8 @@ def test_by_counting_all_that_can_be_a_small_part_may_be_ten_different_numbers_a
     withheld = suppressed_cells(tables)
     shown = [rounded(("part", str(number))) not in withheld for number in range(len(counts))]
     fits = [
-        range(count // 5 * 5 - 10, count + 10) if told else range(120)
-        for count, told in zip(counts, shown, strict=True)
+        range(count // 5 * 5 - 10, count + 10) if is_shown else range(120)
+        for count, is_shown in zip(counts, shown, strict=True)
     ]
     possible = [
         guess
@@ -225,8 +226,8 @@ def test_by_counting_all_that_can_be_a_small_part_may_be_ten_different_numbers_a
         if min(guess) >= 0
         and (rounded(("all",)) in withheld or tens(sum(guess)) == tens(sum(counts)))
         and all(
-            not told or tens(one) == tens(count)
-            for one, count, told in zip(guess, counts, shown, strict=True)
+            not is_shown or tens(guessed) == tens(count)
+            for guessed, count, is_shown in zip(guess, counts, shown, strict=True)
         )
     ]
     assert tuple(counts) in possible

@@ -1,4 +1,4 @@
-"""Two audits beside each other: what has changed first, and nothing lost."""
+"""Two audits compared: what has changed first, and nothing lost."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ STEADY = finding("missed", "sex", "female", 0.01)
 
 
 def groups(pairs: FindingsByCheck) -> list[tuple[str, str]]:
-    return [(title, one.group) for title, some in pairs for one in some]
+    return [(title, pair.group) for title, compared in pairs for pair in compared]
 
 
-def test_an_audit_beside_itself_has_not_changed():
+def test_an_audit_compared_with_itself_has_not_changed():
     failing = finding("missed", "sex", "male", 0.09, Verdict.FAIL)
     audit = audit_of([STEADY, failing, finding("access", "sex", "male", 0)])
-    found = compare_audits(audit, audit)
-    assert found.changed == () and found.reported == ()
-    assert groups(found.unresolved) == [("Missed", "Boys")]
-    assert groups(found.alike) == [("Missed", "Girls"), ("Access at equal need", "Boys")]
-    assert all(first == second for _, first, second in found.facts)
+    comparison = compare_audits(audit, audit)
+    assert comparison.changed == () and comparison.reported == ()
+    assert groups(comparison.unresolved) == [("Missed", "Boys")]
+    assert groups(comparison.alike) == [("Missed", "Girls"), ("Access at equal need", "Boys")]
+    assert all(first == second for _, first, second in comparison.facts)
 
 
 def test_another_verdict_is_a_change_and_stands_with_both_gaps_and_their_difference():
@@ -41,7 +41,7 @@ def test_another_verdict_is_a_change_and_stands_with_both_gaps_and_their_differe
 
 
 @pytest.mark.parametrize(
-    ("check", "before", "after", "said"),
+    ("check", "before", "after", "difference"),
     [
         ("missed", 0.03, 0.05, "+2 points"),
         ("missed", 0.03, 0.01, "-2 points"),
@@ -53,13 +53,14 @@ def test_another_verdict_is_a_change_and_stands_with_both_gaps_and_their_differe
     ],
 )
 def test_a_gap_has_changed_from_two_hundredths_on(
-    check: str, before: float, after: float, said: str
+    check: str, before: float, after: float, difference: str
 ):
-    found = compare_audits(
+    comparison = compare_audits(
         *(audit_of([finding(check, "sex", "male", gap)]) for gap in (before, after))
     )
-    assert [one.difference for _, some in found.changed for one in some] == ([said] if said else [])
-    assert len(groups(found.changed)) + len(groups(found.alike)) == 1
+    differences = [pair.difference for _, pairs in comparison.changed for pair in pairs]
+    assert differences == ([difference] if difference else [])
+    assert len(groups(comparison.changed)) + len(groups(comparison.alike)) == 1
 
 
 def test_a_group_that_one_audit_did_not_ask_about_is_a_change():
@@ -76,8 +77,10 @@ def test_a_group_that_one_audit_did_not_ask_about_is_a_change():
 
 def test_a_gap_that_may_not_be_shown_has_no_difference():
     hidden = finding("missed", "sex", "male", None, Verdict.CANNOT_TELL)
-    found = compare_audits(audit_of([hidden]), audit_of([finding("missed", "sex", "male", 0.03)]))
-    ((_, (pair,)),) = found.changed
+    comparison = compare_audits(
+        audit_of([hidden]), audit_of([finding("missed", "sex", "male", 0.03)])
+    )
+    ((_, (pair,)),) = comparison.changed
     assert (pair.first, pair.difference) == ("not shown", "not known")
     ((_, (pair,)),) = compare_audits(audit_of([hidden]), audit_of([hidden])).unresolved
     assert (pair.first, pair.second) == ("not shown", "not shown")
@@ -88,22 +91,27 @@ def test_what_the_policy_only_shows_stands_apart():
         finding("missed", "school", "k1", 0.01),
         finding("missed", "school", "k1", 0.2, Verdict.FAIL),
     )
-    found = compare_audits(audit_of([first]), audit_of([second]))
-    assert found.changed == () and groups(found.reported) == [("Missed", "k1")]
+    comparison = compare_audits(audit_of([first]), audit_of([second]))
+    assert comparison.changed == () and groups(comparison.reported) == [("Missed", "k1")]
 
 
 def test_every_finding_of_either_stands_in_exactly_one_place():
-    one = [
+    first = [
         STEADY,
         finding("missed", "school", "k1", 0.2, Verdict.FAIL),
         finding("access", "sex", "male", 0.0),
         finding("missed", "sex", "another", None, Verdict.CANNOT_TELL),
     ]
-    two = [replace(STEADY, gap=0.06), *one[1:3], finding("late_alert", "sex", "female", 0.0)]
-    found = compare_audits(audit_of(one), audit_of(two))
+    second = [replace(STEADY, gap=0.06), *first[1:3], finding("late_alert", "sex", "female", 0.0)]
+    comparison = compare_audits(audit_of(first), audit_of(second))
     placed = [
         pair
-        for part in (found.changed, found.unresolved, found.reported, found.alike)
+        for part in (
+            comparison.changed,
+            comparison.unresolved,
+            comparison.reported,
+            comparison.alike,
+        )
         for pair in groups(part)
     ]
     assert sorted(placed) == sorted(
@@ -121,12 +129,12 @@ def test_the_two_audits_as_a_whole():
     failing = audit_of(
         [finding("missed", "sex", "male", 0.09, Verdict.FAIL)], in_need=None, policy_sha256="f" * 64
     )
-    told = {
+    facts = {
         label: (first, second)
         for label, first, second in compare_audits(audit_of([STEADY]), failing).facts
     }
-    assert told["Verdict"] == ("Passed", "Failed")
-    assert told["In need, about"] == ("900", "not shown")
-    assert told["Answers that stop it"] == ("0", "1")
-    assert told["Answers that count and passed"] == ("1 of 1", "0 of 1")
-    assert told["Policy"][1] == "f" * 12 != told["Policy"][0]
+    assert facts["Verdict"] == ("Passed", "Failed")
+    assert facts["In need, about"] == ("900", "not shown")
+    assert facts["Answers that stop it"] == ("0", "1")
+    assert facts["Answers that count and passed"] == ("1 of 1", "0 of 1")
+    assert facts["Policy"][1] == "f" * 12 != facts["Policy"][0]

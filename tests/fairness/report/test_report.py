@@ -82,10 +82,10 @@ def finding(
         (None, None) if gap is None else (gap * 0.8, gap * 1.2) if ratio else (gap - 0.1, gap + 0.1)
     )
     shares = (None, None) if gap is None else (0.5, 0.4)
-    found = Finding(
+    shown = Finding(
         check, "", "race_ethnicity", "black", verdict, does, True, 320, *shares, gap, *ends, ""
     )
-    return replace(found, **changes)
+    return replace(shown, **changes)
 
 
 def test_written_files_hold_no_student_and_no_small_number_and_fetch_nothing(
@@ -101,7 +101,7 @@ def test_written_files_hold_no_student_and_no_small_number_and_fetch_nothing(
     assert len(cells) > 50 and all(int(cell.replace(",", "")) >= 10 for cell in cells)
     content = json.loads(files["audit.json"])
     sizes = [group[name] for group in content["groups"] for name in ("students", "in_need")]
-    sizes += [one["n"] for one in content["findings"]]
+    sizes += [entry["n"] for entry in content["findings"]]
     sizes += [content["students"], content["in_need"], *content["data"]["tables"].values()]
     assert None in sizes and all(size is None or (size >= 10 and size % 10 == 0) for size in sizes)
 
@@ -114,19 +114,21 @@ def test_the_report_says_the_verdict_names_the_groups_and_that_nobody_signed(wri
         html.index("What stops this version"),
         html.index("What a reviewer must answer in writing"),
     )
-    black = next(one for one in audit().stopping if (one.check, one.value) == ("missed", "black"))
-    said = (
+    black = next(
+        shown for shown in audit().stopping if (shown.check, shown.value) == ("missed", "black")
+    )
+    sentence = (
         f"Black or African American students: {black.rate:.0%} with neither, all others"
         f" {black.others_rate:.0%}."
     )
-    assert stopping < html.index(said) < asking
+    assert stopping < html.index(sentence) < asking
     tiny = "American Indian or Alaska Native students: A support or a suggestion"
     assert asking < html.index(tiny)
     assert "Native Hawaiian" not in html, "nobody of that group is enrolled"
     assert f"<strong>School</strong>: {SCHOOL}." in html
     assert audit().sha256 in html and audit().model_sha256 in html and audit().policy_sha256 in html
     assert "attendance events (about 120,450 rows)" in html
-    for name in {one.check for one in audit().findings}:
+    for name in {shown.check for shown in audit().findings}:
         assert escape(f"Source: {SOME.checks[name].source}.") in html
     for name, source in SOME.sources.items():
         assert escape(SOME.says[name]) in html and escape(source) in html
@@ -142,8 +144,10 @@ def test_the_charts_marks_are_the_gaps_of_the_findings(written: Path):
 def test_what_is_printed_is_escaped(tmp_path: Path):
     nasty = "<script>alert(1)</script>"
     school = [
-        replace(one, value=nasty) if (one.attribute, one.value) == ("school", "Adams") else one
-        for one in audit().findings
+        replace(shown, value=nasty)
+        if (shown.attribute, shown.value) == ("school", "Adams")
+        else shown
+        for shown in audit().findings
     ]
     signature = Signature(datetime(2026, 4, 18, 8), nasty, "signed", nasty)
     changed = replace(audit(), snapshot_id=nasty, findings=tuple(school))
@@ -156,7 +160,7 @@ def test_what_is_printed_is_escaped(tmp_path: Path):
 def test_a_report_of_no_figures_at_all_can_be_written(tmp_path: Path):
     empty = [
         replace(
-            one,
+            shown,
             rate=None,
             others_rate=None,
             gap=None,
@@ -166,7 +170,7 @@ def test_a_report_of_no_figures_at_all_can_be_written(tmp_path: Path):
             verdict=CANNOT_TELL,
             does=ASKS,
         )
-        for one in audit().findings
+        for shown in audit().findings
     ]
     bare = replace(
         audit(), findings=tuple(empty), verdict=CANNOT_TELL, in_need=None, helped=None, proxies=()
@@ -211,7 +215,7 @@ def altered(content: dict, **changes: object) -> str:
         (lambda c: altered(c, verdict="pass"), "the audit says pass, but its findings say fail"),
         (lambda c: altered(c, verdict="fine"), "cannot be read"),
         (
-            lambda c: altered(c, findings=[one | {"does": "shows"} for one in c["findings"]]),
+            lambda c: altered(c, findings=[entry | {"does": "shows"} for entry in c["findings"]]),
             "its findings say pass",
         ),
         (lambda c: altered(c, students=1500), "its digest is another"),
@@ -264,7 +268,7 @@ def test_an_older_audit_stays_when_a_newer_one_is_written_and_the_newest_is_read
         file = audit_folder(written, replace(audit(), at=at)) / "audit.json"
         file.parent.mkdir()
         file.write_text(replace(audit(), at=at).to_json())
-    assert [one.at for one in audits_of_version(written, 1)] == [
+    assert [earlier.at for earlier in audits_of_version(written, 1)] == [
         *sorted(ats, reverse=True),
         audit().at,
     ]
@@ -275,13 +279,13 @@ def test_an_older_audit_stays_when_a_newer_one_is_written_and_the_newest_is_read
 
 
 def test_writing_an_audit_again_changes_no_byte_of_it(tmp_path: Path):
-    one = texts((write_report(audit(), tmp_path), tmp_path)[1], audit())
+    first = texts((write_report(audit(), tmp_path), tmp_path)[1], audit())
     write_report(audit(), tmp_path, [Signature(audit().at, "Ana Ruiz", "refused", "Not yet.")])
-    two = texts(tmp_path, audit())
-    assert one["audit.json"] == two["audit.json"] and one["chart.svg"] == two["chart.svg"]
+    second = texts(tmp_path, audit())
+    assert first["audit.json"] == second["audit.json"] and first["chart.svg"] == second["chart.svg"]
     assert (
-        "Refused</strong> by Ana Ruiz" in two["report.html"]
-        and "Not signed yet" not in two["report.html"]
+        "Refused</strong> by Ana Ruiz" in second["report.html"]
+        and "Not signed yet" not in second["report.html"]
     )
 
 
@@ -293,80 +297,82 @@ def test_the_site_shows_what_the_report_shows(written: Path):
     assert str(checks_html(audit())) in report
 
 
-def some(check: str, attribute: str = "") -> list[Finding]:
+def findings_of(check: str, attribute: str = "") -> list[Finding]:
     return [
-        one
-        for one in audit().findings
-        if one.check == check and (not attribute or one.attribute == attribute)
+        shown
+        for shown in audit().findings
+        if shown.check == check and (not attribute or shown.attribute == attribute)
     ]
 
 
 def test_the_grid_shows_the_worst_verdict_of_the_groups_that_count():
-    found = views.grid(audit())
-    attributes = list(dict.fromkeys(one.attribute for one in audit().findings))
-    assert found.columns == tuple(words.attribute_label(name) for name in attributes)
-    rows = {anchor: cells for _, anchor, cells in found.rows}
+    grid = views.grid(audit())
+    attributes = list(dict.fromkeys(shown.attribute for shown in audit().findings))
+    assert grid.columns == tuple(words.attribute_label(name) for name in attributes)
+    rows = {anchor: cells for _, anchor, cells in grid.rows}
     order = {FAIL: 0, CANNOT_TELL: 1, PASS: 2}
     for check in ("missed", "access", "suggestion", "captured"):
         for attribute, cell in zip(attributes, rows[check], strict=True):
-            verdicts = [one.verdict for one in some(check, attribute)]
+            verdicts = [shown.verdict for shown in findings_of(check, attribute)]
             assert cell.verdict is min(verdicts, key=order.get)
             assert ("not counted" in cell.notes) is (attribute == "school")
-            told = f"{verdicts.count(PASS)} of {len(verdicts)} passed"
-            assert (told in cell.notes) is (len(verdicts) > 1 and cell.verdict is not PASS)
+            note = f"{verdicts.count(PASS)} of {len(verdicts)} passed"
+            assert (note in cell.notes) is (len(verdicts) > 1 and cell.verdict is not PASS)
     assert rows["missed"][attributes.index("race_ethnicity")].verdict is FAIL
     assert {"support-mentoring", "support-tutoring"} <= set(rows)
-    known = [list(CHECKS).index(anchor.partition("-")[0]) for _, anchor, _ in found.rows]
+    known = [list(CHECKS).index(anchor.partition("-")[0]) for _, anchor, _ in grid.rows]
     assert known == sorted(known), "in the order of the report"
 
 
 def test_the_grid_says_where_nothing_was_asked():
-    kept = tuple(one for one in audit().findings if (one.check, one.attribute) != ("missed", "sex"))
-    found = views.grid(replace(audit(), findings=kept))
-    cell = next(cells for _, anchor, cells in found.rows if anchor == "missed")[
-        found.columns.index("Sex")
+    others = tuple(
+        shown for shown in audit().findings if (shown.check, shown.attribute) != ("missed", "sex")
+    )
+    grid = views.grid(replace(audit(), findings=others))
+    cell = next(cells for _, anchor, cells in grid.rows if anchor == "missed")[
+        grid.columns.index("Sex")
     ]
     assert (cell.verdict, cell.counts, cell.notes) == (None, False, ())
 
 
 def test_a_group_that_is_not_counted_does_not_stain_the_grid_of_those_that_are():
-    two = (
+    findings = (
         finding("missed", verdict=PASS),
         finding("missed", value="white", verdict=FAIL, counts=False),
     )
-    cells = views.grid(replace(audit(), findings=two)).rows[0][2]
+    cells = views.grid(replace(audit(), findings=findings)).rows[0][2]
     assert [(cell.verdict, cell.counts, cell.notes) for cell in cells] == [(PASS, True, ())]
 
 
 def test_questions_are_a_check_at_a_time_single_groups_before_two_at_once():
-    found = views.review_questions(audit().stopping)
-    checks = [one.check for one in audit().stopping]
-    assert [one.title.partition(":")[0] for one in found] == [
+    questions = views.review_questions(audit().stopping)
+    checks = [stopping.check for stopping in audit().stopping]
+    assert [question.title.partition(":")[0] for question in questions] == [
         check.title for name, check in CHECKS.items() if name in checks
     ]
-    assert sum(len(one.sentences) for one in found) == len(checks)
-    missed = next(one for one in found if one.title == "Missed")
+    assert sum(len(question.sentences) for question in questions) == len(checks)
+    missed = next(question for question in questions if question.title == "Missed")
     assert missed.sentences[0].startswith("Black or African American students: ")
     assert missed.question == CHECKS["missed"].question
-    assert all("Girls" in said or "Boys" in said for said in missed.sentences[1:])
+    assert all("Girls" in sentence or "Boys" in sentence for sentence in missed.sentences[1:])
 
 
 def test_a_check_that_asks_about_several_supports_is_one_question_which_names_each():
     def past(item: str, value: str) -> Finding:
         return finding("past_support", 0.6, value=value, item=item)
 
-    (one,) = views.review_questions(
+    (question,) = views.review_questions(
         [past("tutoring", "black"), past("housing_help", "hispanic"), past("tutoring", "asian")]
     )
-    assert one.title == "Supports in the past"
-    assert [said.partition(":")[0] for said in one.sentences] == [
+    assert question.title == "Supports in the past"
+    assert [sentence.partition(":")[0] for sentence in question.sentences] == [
         "Housing help. Hispanic or Latino students",
         "Tutoring. Black or African American students",
         "Tutoring. Asian students",
     ]
-    (alone,) = views.review_questions([past("tutoring", "black"), past("tutoring", "asian")])
-    assert alone.title == "Supports in the past: tutoring"
-    assert [said.partition(":")[0] for said in alone.sentences] == [
+    (single,) = views.review_questions([past("tutoring", "black"), past("tutoring", "asian")])
+    assert single.title == "Supports in the past: tutoring"
+    assert [sentence.partition(":")[0] for sentence in single.sentences] == [
         "Black or African American students",
         "Asian students",
     ]
@@ -374,8 +380,8 @@ def test_a_check_that_asks_about_several_supports_is_one_question_which_names_ea
 
 def test_many_answers_of_one_check_are_counted_after_twelve():
     many = [finding("missed", 0.1, attribute="school", value=f"School {n}") for n in range(15)]
-    (one,) = views.review_questions(many)
-    assert len(one.sentences) == 13 and one.sentences[-1] == "And 3 more, below."
+    (question,) = views.review_questions(many)
+    assert len(question.sentences) == 13 and question.sentences[-1] == "And 3 more, below."
     assert views.review_questions([]) == []
 
 
@@ -415,54 +421,62 @@ def test_a_cell_of_a_heat_table_says_how_much_more_is_missed(gap, cell):
 
 def test_a_heat_table_has_a_row_and_a_column_for_each_group_and_a_gap_where_nobody_is():
     (heat,) = views.heat_tables(audit())
-    values = {one.value for one in some("missed", "race_ethnicity x sex")}
+    values = {shown.value for shown in findings_of("missed", "race_ethnicity x sex")}
     assert len(heat.rows) == len({value.split(INTERSECTION_SEPARATOR)[0] for value in values})
     assert set(heat.columns) == {"Girls", "Boys"}
     assert sum(len(cells) for _, cells in heat.rows) == 2 * len(heat.rows)
 
 
 def test_details_hold_every_finding_once_with_its_threshold():
-    found = views.details(audit())
-    assert sum(len(table.lines) for one in found for table in one.tables) == len(audit().findings)
-    missed = next(one for one in found if one.name == "missed")
+    details = views.details(audit())
+    assert sum(len(table.lines) for detail in details for table in detail.tables) == len(
+        audit().findings
+    )
+    missed = next(detail for detail in details if detail.name == "missed")
     assert (
         missed.threshold
         == "Fails at more than 5 points, where chance does not explain it: stops the model. Passes"
         " where the whole interval is within 10 points. Otherwise it cannot tell: asks for a"
         f" written reason. Source: {SOME.checks['missed'].source}."
     )
-    suggestion = next(one for one in found if one.name == "suggestion")
+    suggestion = next(detail for detail in details if detail.name == "suggestion")
     assert suggestion.threshold.startswith("Fails at below 0.80 times")
     assert [table.counts for table in missed.tables] == [
-        one.title != "School" for one in missed.tables
+        table.title != "School" for table in missed.tables
     ]
     for table, attribute in zip(
-        missed.tables, dict.fromkeys(one.attribute for one in some("missed")), strict=True
+        missed.tables,
+        dict.fromkeys(shown.attribute for shown in findings_of("missed")),
+        strict=True,
     ):
         assert table.title == words.attribute_label(attribute)
-        for line, one in zip(table.lines, some("missed", attribute), strict=True):
-            assert line.n == ("not shown" if one.n is None else f"{one.n:,}")
-            assert (line.verdict, line.counts, line.why) == (one.verdict, one.counts, one.why)
-            assert line.rate == ("not shown" if one.rate is None else f"{100 * one.rate:.0f}%")
+        for line, shown in zip(table.lines, findings_of("missed", attribute), strict=True):
+            assert line.n == ("not shown" if shown.n is None else f"{shown.n:,}")
+            assert (line.verdict, line.counts, line.why) == (
+                shown.verdict,
+                shown.counts,
+                shown.why,
+            )
+            assert line.rate == ("not shown" if shown.rate is None else f"{100 * shown.rate:.0f}%")
 
 
 def test_a_threshold_in_progress_points_is_said_in_them():
-    (one,) = views.details(replace(audit(), findings=(finding("calibration"),)))
-    assert one.threshold.startswith("Fails at more than 0.5 progress points")
+    (detail,) = views.details(replace(audit(), findings=(finding("calibration"),)))
+    assert detail.threshold.startswith("Fails at more than 0.5 progress points")
     assert (
-        "within 1 progress points" in one.threshold
-        and "Otherwise it cannot tell: is shown." in one.threshold
+        "within 1 progress points" in detail.threshold
+        and "Otherwise it cannot tell: is shown." in detail.threshold
     )
 
 
 def test_strong_traces_are_marked_and_what_was_not_asked_says_so():
-    made = (
+    proxies = (
         Proxy("sex", "attendance", 0.55, 0.5, 0.6),
         Proxy("sex", ALL_FAMILIES, 0.7, 0.66, 0.74),
         Proxy("race_ethnicity", "grades", 0.69, 0.6, 0.8),
         Proxy("race_ethnicity", ALL_FAMILIES, 0.9, 0.85, 0.95),
     )
-    families, rows = views.proxy_rows(replace(audit(), proxies=made))
+    families, rows = views.proxy_rows(replace(audit(), proxies=proxies))
     assert families == ["Attendance", "Grades", "All together"]
     assert rows == [
         views.ProxyRow(
@@ -478,12 +492,12 @@ def test_strong_traces_are_marked_and_what_was_not_asked_says_so():
 
 
 def test_what_stops_asks_and_passes_is_counted():
-    judged = [one for one in audit().findings if one.attribute != "school"]
+    judged = [shown for shown in audit().findings if shown.attribute != "school"]
     assert views.answer_counts(audit()) == {
-        "stop": sum(one.does is STOPS for one in audit().findings),
-        "ask": sum(one.does is ASKS for one in audit().findings),
-        "pass": sum(one.verdict is PASS for one in judged),
-        "fail": sum(one.verdict is FAIL for one in judged),
+        "stop": sum(shown.does is STOPS for shown in audit().findings),
+        "ask": sum(shown.does is ASKS for shown in audit().findings),
+        "pass": sum(shown.verdict is PASS for shown in judged),
+        "fail": sum(shown.verdict is FAIL for shown in judged),
         "of": len(judged),
     }
     assert verdict_of(audit().findings) is FAIL
@@ -559,16 +573,18 @@ SENTENCES = {
 }
 
 
-@pytest.mark.parametrize(("one", "said"), SENTENCES.values(), ids=list(SENTENCES))
-def test_a_finding_is_said_in_a_sentence(one: Finding, said: str):
-    assert words.sentence(one) == said
+@pytest.mark.parametrize(("shown", "expected"), SENTENCES.values(), ids=list(SENTENCES))
+def test_a_finding_is_said_in_a_sentence(shown: Finding, expected: str):
+    assert words.sentence(shown) == expected
 
 
 def test_groups_of_which_no_figure_may_be_shown_are_named_together_after_the_others():
     boys = finding("missed", None, attribute="sex", value="male")
-    said = words.sentences([finding("missed", None), finding("missed", 0.1, FAIL, STOPS), boys])
-    assert said[0] == words.sentence(finding("missed", 0.1, FAIL, STOPS))
-    assert said[1:] == [
+    sentences = words.sentences(
+        [finding("missed", None), finding("missed", 0.1, FAIL, STOPS), boys]
+    )
+    assert sentences[0] == words.sentence(finding("missed", 0.1, FAIL, STOPS))
+    assert sentences[1:] == [
         "Black or African American students; Boys: the figures are not shown, since a small number"
         " of students would follow from them."
     ]
@@ -577,11 +593,13 @@ def test_groups_of_which_no_figure_may_be_shown_are_named_together_after_the_oth
 @pytest.mark.parametrize("check", CHECKS)
 def test_every_check_is_said_in_words_for_every_verdict(check: str):
     for verdict, does in ((PASS, SHOWS), (FAIL, STOPS), (CANNOT_TELL, ASKS)):
-        said = words.sentence(
+        sentence = words.sentence(
             finding(check, 0.1, verdict, does, item="tutoring" if check == "support" else "")
         )
-        assert said.startswith("Black or African American students: ") and said.endswith(").")
-        assert "None" not in said and "nan" not in said and "_" not in said
+        assert sentence.startswith("Black or African American students: ") and sentence.endswith(
+            ")."
+        )
+        assert "None" not in sentence and "nan" not in sentence and "_" not in sentence
     assert CHECKS[check].question.rstrip().endswith((".", "?"))
 
 
@@ -609,8 +627,8 @@ def numbers(value: object, path: str = "") -> Iterator[tuple[str, float]]:
 
 
 def test_every_number_of_a_finding_is_in_hundredths_and_in_order():  # R60
-    for one in audit().findings:
-        for path, value in numbers(asdict(one)):
+    for shown in audit().findings:
+        for path, value in numbers(asdict(shown)):
             assert value == pytest.approx(round(value, 2), abs=1e-12), path
-        shown = [end for end in (one.lower, one.gap, one.upper) if end is not None]
-        assert all(low <= high for low, high in pairwise(shown))
+        ends = [end for end in (shown.lower, shown.gap, shown.upper) if end is not None]
+        assert all(low <= high for low, high in pairwise(ends))

@@ -52,15 +52,18 @@ def text(file: bytes) -> str:
 
 
 def test_the_document_says_the_verdict_what_stops_the_version_and_who_is_asked_about():  # R60
-    told = text(document(FAILING))
-    assert f"Failed . {VERDICT_SUMMARIES[Verdict.FAIL]}" in told
-    assert "What stops this version Missed" in told
+    document_text = text(document(FAILING))
+    assert f"Failed . {VERDICT_SUMMARIES[Verdict.FAIL]}" in document_text
+    assert "What stops this version Missed" in document_text
     assert (
         "Black or African American students: 20% with neither, all others 20%. +9 points (+7 to"
-        " +11)." in told
+        " +11)." in document_text
     )
-    assert "What a reviewer must answer in writing" in told
-    assert "Too few students to judge" in told and "Students of another sex: " in told
+    assert "What a reviewer must answer in writing" in document_text
+    assert (
+        "Too few students to judge" in document_text
+        and "Students of another sex: " in document_text
+    )
 
 
 def test_each_page_carries_the_digest_its_number_and_the_title():
@@ -72,10 +75,10 @@ def test_each_page_carries_the_digest_its_number_and_the_title():
 
 
 def test_it_says_who_signed_who_refused_and_why():
-    told = text(document(PASSING, SIGNED))
-    assert "Signed Marcus Bell 2026-04-18 at 10:05 I read it <all> & #agree." in told
-    assert "Refused Ana Ruiz 2026-04-19 at 11:00 A family complained." in told
-    assert "Not signed yet." in text(document(PASSING)) and "Not signed yet." not in told
+    document_text = text(document(PASSING, SIGNED))
+    assert "Signed Marcus Bell 2026-04-18 at 10:05 I read it <all> & #agree." in document_text
+    assert "Refused Ana Ruiz 2026-04-19 at 11:00 A family complained." in document_text
+    assert "Not signed yet." in text(document(PASSING)) and "Not signed yet." not in document_text
 
 
 def test_it_is_tagged_and_the_charts_have_words():
@@ -94,18 +97,22 @@ def test_the_same_audit_is_the_same_document():
 
 
 def test_ways_to_mend_it_stand_only_where_something_stops_the_version():
-    told = text(document(FAILING))
-    assert "Nothing here is applied by itself" in told and "handrail train --without FAMILY" in told
+    document_text = text(document(FAILING))
     assert (
-        "Floor at 50% of an even share 71% +2 points Black or African American students 69%" in told
+        "Nothing here is applied by itself" in document_text
+        and "handrail train --without FAMILY" in document_text
     )
-    assert "counts places, and its worst gap is that of students who wait" in told
+    assert (
+        "Floor at 50% of an even share 71% +2 points Black or African American students 69%"
+        in document_text
+    )
+    assert "counts places, and its worst gap is that of students who wait" in document_text
     assert "Ways to mend it" not in text(document(PASSING))
 
 
 def test_it_holds_method_limits_policy_and_what_was_read_and_no_single_school():
-    told = text(document(FAILING))
-    for said in (
+    document_text = text(document(FAILING))
+    for sentence in (
         "Mantel and Haenszel",
         "Holm's procedure",
         *LIMITATIONS,
@@ -115,9 +122,9 @@ def test_it_holds_method_limits_policy_and_what_was_read_and_no_single_school():
         "This district's own step: one audit a semester",
         "four-fifths",
     ):
-        assert said in told or said in told.replace("- ", "-"), said
-    assert "School Nine" not in told, "schools do not count; they are on the page"
-    assert told.index("Signatures") < told.index("Check by check"), (
+        assert sentence in document_text or sentence in document_text.replace("- ", "-"), sentence
+    assert "School Nine" not in document_text, "schools do not count; they are on the page"
+    assert document_text.index("Signatures") < document_text.index("Check by check"), (
         "what is signed comes before the tables"
     )
 
@@ -125,8 +132,8 @@ def test_it_holds_method_limits_policy_and_what_was_read_and_no_single_school():
 def test_page_and_document_say_the_same():
     page = report_html(FAILING, Charts.of(FAILING), SIGNED)
     heads = [re.sub("<[^>]+>", "", head) for head in re.findall(r"<h2[^>]*>(.*?)</h2>", page)]
-    told = text(document(FAILING, SIGNED))
-    places = [told.index(f" {head} ") for head in heads]
+    document_text = text(document(FAILING, SIGNED))
+    places = [document_text.index(f" {head} ") for head in heads]
     assert len(heads) >= 9 and places == sorted(places)
 
 
@@ -164,11 +171,13 @@ def test_every_file_of_a_report_is_written_and_read_back(audit: Audit, tmp_path:
 def test_a_real_audit_names_no_student(approved: Path):  # R25, R60
     audit = latest_audit(approved, 1)
     assert audit is not None
-    told = text((audit_folder(approved, audit) / "report.pdf").read_bytes())
+    document_text = text((audit_folder(approved, audit) / "report.pdf").read_bytes())
     names = [
         str(row[name])
         for row in district.rows()["students"]
         for name in ("first_name", "last_name")
     ]
-    assert not [one for one in (*district.STUDENTS, *names, district.CANARY) if one in told]
-    assert "Only for a test" in told and "Signed" in told
+    assert not [
+        name for name in (*district.STUDENTS, *names, district.CANARY) if name in document_text
+    ]
+    assert "Only for a test" in document_text and "Signed" in document_text
