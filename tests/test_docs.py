@@ -71,7 +71,7 @@ def find(words: list[str]) -> tuple[Any, list[str]]:
 
 def real(command: Any) -> Any:
     """The command itself, for one that is not imported before it is used."""
-    return command.real if isinstance(command, LazyCommand) else command
+    return command.command if isinstance(command, LazyCommand) else command
 
 
 def check(line: str) -> None:

@@ -141,7 +141,7 @@ def test_a_row_that_is_wrong_only_beside_others_is_put_right_at_its_source(
     assert (
         code == 2
         and "aside.csv, line 3: this row is not a line of one file" in output
-        and "at its source" in output
+        and "in the source system" in output
     )
     assert Snapshot.current(home).id == before
 

@@ -198,7 +198,7 @@ def test_wrong_use_is_one_plain_sentence_and_exit_two(home: Path, export: Path, 
         ),
         (("load", "oneroster", broken, *at), "is not a folder or a ZIP file"),
         (("map", tmp_path / "none.csv"), "is not a file"),
-        (("map", export / "Attendance.csv", "--out", draft), "is there already"),
+        (("map", export / "Attendance.csv", "--out", draft), "exists already"),
     ):
         run = handrail(*arguments)
         assert run.returncode == 2, (arguments, run.stdout)

@@ -110,7 +110,7 @@ def test_serve_refuses_in_plain_words(fresh: Settings, demo: Settings, tmp_path:
         ),
         (
             ("--host", "0.0.0.0", "--tls-certificate", str(pem), "--tls-key", str(pem), *home),
-            "a demo has a printed",
+            "demo's password is public",
         ),
         (
             ("--host", "0.0.0.0", "--behind-proxy", "10.0.0.2", *home),

@@ -202,7 +202,7 @@ def test_a_large_file_is_streamed_in_bounded_memory(tmp_path: Path):  # R40
     script = (
         "import sys; from pathlib import Path; from records.connectors.edfi.files import"
         " stream_records\nfrom tests.records.peak_memory import peak_mb\nbefore = peak_mb()\nn ="
-        " sum(1 for _ in stream(Path(sys.argv[1])))\nprint(n, peak_mb() - before)"
+        " sum(1 for _ in stream_records(Path(sys.argv[1])))\nprint(n, peak_mb() - before)"
     )
     run = subprocess.run(
         [sys.executable, "-c", script, str(folder / "Student.xml")],

@@ -55,9 +55,9 @@ FETCHING = f"""
 FEW = {FEW!r}
 import os, signal, sys, time
 from pathlib import Path
-from records.connectors.api_settings import ApiSettings
-from records.connectors.edfi_api import EdFiApi
-from records.connectors.rest import Credentials
+from records.connectors.http.settings import ApiSettings
+from records.connectors.edfi.api import EdFiApi
+from records.connectors.http.client import Credentials
 for line in sys.stdin:
     url, home, kill_after = line.split()
     pid = os.fork()

@@ -108,7 +108,7 @@ def test_a_source_that_asks_to_be_left_alone_for_an_hour_is_left_alone(server: F
         server.client(sleep=waited.append) as client,
         pytest.raises(
             SourceUnavailable,
-            match=r"/students: .*429.* alone for 3,600 seconds.*run the same command",
+            match=r"/students: .*429.* a wait of 3,600 seconds.*run the same command",
         ),
     ):
         client.get("/students")

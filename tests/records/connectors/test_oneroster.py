@@ -365,7 +365,7 @@ KEEPING = FORK.format(
         "from records.connectors.oneroster.files import OneRosterFiles\n"
         "from records.loading.load import load"
     ),
-    work="load(OneRoster(Path(home) / 'sources' / 'oneroster'), Path(source), Path(home))",
+    work="load(OneRosterFiles(Path(home) / 'sources' / 'oneroster'), Path(source), Path(home))",
 )
 
 
