@@ -121,7 +121,8 @@ def linkage_roster(records: ScopedRecords) -> pd.DataFrame:
     """
     school_names = records.frame("schools").set_index("school_id")["name"]
     students = records.frame("students")
-    students["school"] = students["school_id"].map(school_names).fillna(students["school_id"])
+    names = students["school_id"].map(school_names)
+    students["school"] = names.where(names.notna(), students["school_id"])
     return students[
         ["student_id", "first_name", "last_name", "birth_date", "grade_level", "school"]
     ]

@@ -220,7 +220,7 @@ def _with_season(episodes: Episodes) -> pd.DataFrame:
     days = pd.to_datetime(episodes.decision_date)
     return episodes.features.reset_index(drop=True).assign(
         decision_day=(days - pd.Timestamp("2000-01-01")).dt.days.to_numpy(dtype="float64"),
-        day_of_school_year=(days.dt.dayofyear.to_numpy(dtype="float64") - 182) % 366,
+        day_of_school_year=(days.dt.day_of_year.to_numpy(dtype="float64") - 182) % 366,
     )
 
 
