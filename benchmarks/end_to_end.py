@@ -126,7 +126,7 @@ def time_one_caseload(snapshot: Snapshot, scope: Scope, home: Path) -> None:
 
 def time_requests(settings: Settings, database: Database) -> None:
     app = create_app(site_config(settings))
-    app.state.site.shelf.wait()
+    app.state.site.approved_models.wait()
     browser = TestClient(app, follow_redirects=False)
     viewer = active_staff_member(database, "caseworker@brightpath.example")
     browser.cookies.set("handrail", start_session(database, viewer, settings.now()))

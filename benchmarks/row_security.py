@@ -51,7 +51,7 @@ def time_visits(settings: Settings) -> dict[str, float]:
     """One person's way through a site with empty caches, in seconds by page."""
     config = site_config(settings)
     app = create_app(config)
-    app.state.site.shelf.wait()
+    app.state.site.approved_models.wait()
     browser = TestClient(app, follow_redirects=False)
     viewer = active_staff_member(config.database, CASEWORKER)
     browser.cookies.set("handrail", start_session(config.database, viewer, settings.now()))

@@ -206,7 +206,7 @@ def opened(stores: Stores, home: Path) -> Iterator[Database]:
 def answers(home: Path, database: Database, token: str) -> Answers:
     """Every answer of the site to one signed-in person, by method and path."""
     app = create_app(SiteConfig(home, database, SECRET, lambda: NOW))
-    app.state.site.shelf.wait()
+    app.state.site.approved_models.wait()
     browser = TestSite(home, database, app).browser()
     browser.cookies.set("handrail", token)
     pages = {f"GET {path}": page for path, page in crawl(browser).items()}

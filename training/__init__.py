@@ -1,5 +1,6 @@
-"""Learning which supports help whom, and what programs achieved, from past records. It reads
-records through scopes only, never reads a sensitive fact, and serves nothing to anybody. Start in
-`episodes/episodes.py`, follow `ranking/ranker.py` and `evaluation/evaluate.py` to
-`registry/train.py`.
+"""Learning which supports help whom, and what programs achieved, from past records.
+
+It reads records through scopes only, never reads a sensitive fact, and serves nothing to anybody.
+Start in `episodes`, and follow `ranking` and `evaluation` to `registry`: there
+`training/registry/train.py` registers a model.
 """

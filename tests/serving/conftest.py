@@ -83,7 +83,7 @@ def open_site(home: Path, limits: DisclosureLimits | None = None) -> TestSite:
     app = create_app(
         SiteConfig(home, database, SECRET, lambda: clock[0], limits=limits or DisclosureLimits())
     )
-    app.state.site.shelf.wait()
+    app.state.site.approved_models.wait()
     return TestSite(home, database, app, clock)
 
 

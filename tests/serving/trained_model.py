@@ -29,6 +29,6 @@ def train_model(support: str) -> RankerModel:
 
 def install_model(site: TestSite, model: RankerModel) -> None:
     """Let it serve. Approval itself is proved in tests/fairness."""
-    site.app.state.site.shelf = SimpleNamespace(
+    site.app.state.site.approved_models = SimpleNamespace(
         model=lambda now: (model, ""), challenger=lambda now: None
     )

@@ -188,7 +188,7 @@ def test_suggestions_alerts_and_lists_stay_as_they_were(site: TestSite, model: o
     """An emergency opens a record to be read. What the model and the alerts rest on is what
     agreements open.
     """
-    site.app.state.site.shelf = SimpleNamespace(
+    site.app.state.site.approved_models = SimpleNamespace(
         model=lambda now: (model, ""), challenger=lambda now: None
     )
     with site.database.engine.begin() as connection:

@@ -52,7 +52,7 @@ def walled_site(walled: RowSecuredDatabase, filled_home: Path, tmp_path: Path) -
     copy_rows(home, walled.owner)
     publish_snapshot(walled.owner, Snapshot.current(home))
     app = create_app(SiteConfig(home, walled.site, SECRET, lambda: NOW))
-    app.state.site.shelf.wait()
+    app.state.site.approved_models.wait()
     return TestSite(home, walled.site, app)
 
 

@@ -42,7 +42,7 @@ def model() -> RankerModel:
 @pytest.fixture
 def advised(site: TestSite, model: RankerModel) -> TestSite:
     """The site with that ranker approved. Approval itself is proved in tests/fairness."""
-    site.app.state.site.shelf = SimpleNamespace(
+    site.app.state.site.approved_models = SimpleNamespace(
         model=lambda now: (model, ""), challenger=lambda now: None
     )
     return site

@@ -143,7 +143,7 @@ def test_a_list_is_kept_once_with_its_chances_and_what_a_challenger_would_show(
     model: RankerModel,  # noqa: F811
 ):
     champion = RankerModel(model.ranker, {}, "cd" * 32)
-    site.app.state.site.shelf = SimpleNamespace(
+    site.app.state.site.approved_models = SimpleNamespace(
         model=lambda now: (champion, ""), challenger=lambda now: model
     )
     browser, handle = site.browser("caseworker"), site.handle("caseworker", "s02")
