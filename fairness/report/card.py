@@ -43,10 +43,15 @@ def audit_section(audit: Audit) -> str:
             f" **{VERDICT_LABELS[audit.verdict].lower()}**. {VERDICT_SUMMARIES[audit.verdict]}"
             f" Audit {audit.sha256}, policy {audit.policy_sha256}."
         ),
-        *_question_list("What stops this version", review_questions(audit.stopping)),
-        *_question_list("What a reviewer must answer in writing", review_questions(audit.asking)),
+        *_question_list("What blocks this version", review_questions(audit.stopping)),
+        *_question_list(
+            "Questions the reviewer must answer in writing", review_questions(audit.asking)
+        ),
         "### All checks at a glance",
-        "The worst answer over the groups of a column; brackets: shown, not counted.",
+        (
+            "The worst result of each check among the groups in a column; in parentheses: shown,"
+            " but not counted."
+        ),
         _grid_table(audit),
     ]
     return "\n\n".join(parts) + "\n"

@@ -66,7 +66,7 @@ def dot_plot(audit: Audit, narrow: bool = False) -> str:
     most = min(_WIDEST, max([12.0, *ends]))
     x = alt.X(
         "point:Q",
-        title=["Points more with neither", "a support nor a suggestion"],
+        title=["Percentage points more with", "neither a support nor a suggestion"],
         scale=alt.Scale(domain=[-most, most], clamp=True),
     )
     y = alt.Y(
@@ -110,7 +110,7 @@ def dot_plot(audit: Audit, narrow: bool = False) -> str:
 
 
 def tradeoff_chart(trades: Sequence[TradeoffTable]) -> str:
-    """Benefit captured against the worst gap, a mark for each choice that has one shown, with its
+    """Benefit captured against the largest gap, a mark for each option that has one shown, with its
     number in the table: SVG. Places and suggestions count other students, so they stand in panels
     of their own.
     """
@@ -130,7 +130,7 @@ def tradeoff_chart(trades: Sequence[TradeoffTable]) -> str:
     most = max(_NEAREST, *(float(row["gap"]) for row in rows))
     gap = alt.X(
         "gap:Q",
-        title="Worst gap of a group, in points",
+        title="Largest gap of a group, in points",
         axis=alt.Axis(tickMinStep=1),
         scale=alt.Scale(domain=[min(0.0, *(float(row["gap"]) for row in rows)), most + 1]),
     )

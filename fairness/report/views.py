@@ -396,7 +396,7 @@ def proxy_rows(audit: Audit) -> tuple[list[str], list[ProxyRow]]:
         for family in (*families, ALL_FAMILIES):
             proxy = by_family.get(family)
             cells.append(
-                ("not asked", False)
+                ("not checked", False)
                 if proxy is None
                 else (
                     f"{proxy.auc:.2f} ({proxy.lower:.2f} to {proxy.upper:.2f})",
@@ -461,7 +461,7 @@ def compare_audits(first: Audit, second: Audit) -> AuditComparison:
 
 
 def answer_counts(audit: Audit) -> Mapping[str, int]:
-    """How many answers stop, ask, pass and fail."""
+    """How many answers block, ask, pass and fail."""
     judged = [finding for finding in audit.findings if finding.counts]
     return {
         "stop": len(audit.stopping),
@@ -509,7 +509,7 @@ def _compared_finding(first: Finding | None, second: Finding | None) -> Compared
     group = value_label(newest.attribute, newest.value)
     if newest.value == NOT_RECORDED:
         group = f"{attribute_label(newest.attribute)}: {group.lower()}"
-    formatted = ["not asked" if finding is None else format_gap(finding) for finding in both]
+    formatted = ["not checked" if finding is None else format_gap(finding) for finding in both]
     return ComparedFinding(
         group,
         first=formatted[0],
@@ -537,7 +537,7 @@ def _audit_facts(audit: Audit) -> Mapping[str, str]:
         "Students enrolled, about": _format_count(audit.students),
         "In need, about": _format_count(audit.in_need),
         "Of these with a support or a suggestion": format_rate(audit.helped),
-        "Answers that stop it": f"{len(audit.stopping):,}",
+        "Answers that block it": f"{len(audit.stopping):,}",
         "Questions for the reviewer": f"{len(audit.asking):,}",
         "Answers that count and passed": f"{judged['pass']:,} of {judged['of']:,}",
         "Discipline is an input": "yes" if audit.behavior else "no",
@@ -579,7 +579,7 @@ def _threshold_text(audit: Audit, name: str) -> str:
         limit = f"more than {entry['beyond'] * scale:g} {unit}, where chance does not explain it"
         passing = f"the whole interval is within {entry['within'] * scale:g} {unit}"
     follows = {
-        Consequence.STOPS: "stops the model",
+        Consequence.STOPS: "blocks this version",
         Consequence.ASKS: "asks for a written reason",
         Consequence.SHOWS: "is shown",
     }

@@ -65,7 +65,7 @@ VERDICT_SUMMARIES = {
         "explains. This version may not serve."
     ),
     Verdict.CANNOT_TELL: (
-        "Nothing was found that stops this version, but there are questions that the figures alone"
+        "Nothing was found that blocks this version, but there are questions that the figures alone"
         " do not settle. It may serve only with a reviewer's written reason."
     ),
 }
@@ -76,20 +76,20 @@ METHOD_LABELS: Mapping[str, str] = {
     "constrained matching": "Places with floors",
 }
 MITIGATION_INTRO = (
-    "Nothing here is applied by itself: each way was worked out on a copy, and a person chooses."
+    "Nothing here is applied by itself: each option was worked out on a copy, and a person chooses."
     " Benefit captured is the part that is reached of all that open supports are expected to bring"
     " students in need who wait, as this version expects it."
 )
 PLACES_NOTE = (
-    "\u201cPlaces with floors\u201d counts places, and its worst gap is that of students who wait."
-    " The other ways count suggestions, and their worst gap is that of all students in need. So a"
-    " gap of one kind is not to be held against one of the other."
+    "\u201cPlaces with floors\u201d counts places, and its largest gap is that of students who"
+    " wait. The other options count suggestions, and their largest gap is that of all students in"
+    " need. So a gap of one kind cannot be compared with one of the other."
 )
 DOT_PLOT_ALT = (
-    "How much more often each group is left without, with intervals; the numbers are in the tables"
+    "How much more often each group is left out, with intervals; the numbers are in the tables"
 )
 TRADEOFF_CHART_ALT = (
-    "Benefit captured against the worst gap, a mark for each choice; the numbers are in the table"
+    "Benefit captured against the largest gap, a mark for each option; the numbers are in the table"
 )
 LIMITATIONS = (
     "Partners see less than the whole record and may get fewer suggestions than counted here.",
@@ -247,7 +247,7 @@ def format_gap_change(check: str, change: float | None) -> str:
 
 
 def format_worst_gap(share: float | None) -> str:
-    """The worst gap of a choice, or that it is not shown."""
+    """The largest gap of an option, or that it is not shown."""
     return "not shown" if share is None else f"{format_points(share)} points"
 
 

@@ -34,7 +34,7 @@ OFFICER, WORKER = "officer@district.example", "worker@tutors.example"
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A loaded home in which a caseworker has looked at two students on two days."""
+    """A loaded home in which a caseworker has viewed two students on two days."""
     monkeypatch.setenv("HANDRAIL_TODAY", "2026-04-17")
     snapshot = snapshot_of(six_student_district.rows(), tmp_path / "home")
     database = opened(tmp_path / "home")
@@ -98,7 +98,7 @@ def test_a_report_as_a_page_stands_alone(home: Path, tmp_path: Path):  # R26
     report(home, "--format", "html", "--out", str(file))
     page = file.read_text()
     assert "href=" not in page and "src=" not in page and "<script" not in page
-    assert ".table-card" in page and "Who has looked, and what for" in page
+    assert ".table-card" in page and "Who viewed the record, and why" in page
 
 
 def test_only_a_district_administrator_with_a_password_gets_a_report(
@@ -195,14 +195,14 @@ def test_a_breach_report_lists_students_categories_and_times(home: Path, tmp_pat
             "2",
             "2026-04-15T09:05:00.000",
             "2026-04-16T09:05:00.000",
-            "name, grade and school, attendance",
+            "name, grade level, and school, attendance",
         ],
         [
             "destroyed",
             "1",
             "2026-04-15T09:05:00.000",
             "2026-04-15T09:05:00.000",
-            "name, grade and school, attendance",
+            "name, grade level, and school, attendance",
         ],
     ]
     file = tmp_path / "breach.csv"
@@ -246,7 +246,7 @@ def test_a_breach_report_is_for_an_officer_and_is_itself_on_the_list(
     assert {(row.student_id, row.route, row.categories, row.shown_together) for row in rows} == {
         (student, "handrail disclosures breach-report", frozenset(), 2) for student in ("s1", "s2")
     }
-    assert "Grace Olander, The District: who had looked at it and when" in report(home).stdout
+    assert "Grace Olander, The District: the list of who viewed it and when" in report(home).stdout
 
 
 def test_a_family_of_a_student_who_has_left_gets_the_report_too(
@@ -257,9 +257,9 @@ def test_a_family_of_a_student_who_has_left_gets_the_report_too(
     assert text.returncode == 0, text.stderr
     for part in (
         "Who has seen the record of student s2, who has left",
-        "2 looks until",
+        "2 views as of April 17, 2026",
         "Dana Whitfield, The Tutors",
-        "no longer on the district's rolls, so its records hold no name any more.",
+        "The student is no longer enrolled in the district, so its records no longer hold a name.",
     ):
         assert part in text.stdout, part
     for kind in ("csv", "html", "pdf"):

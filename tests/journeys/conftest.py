@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from serving.students.caseload import GETTING_READY
+
 COMMAND = [sys.executable, "-c", "from handrail.cli import app; app()"]
 STUDENTS = 8_000
 """Half of the usual demo: enough for a model that may be signed."""
@@ -117,7 +119,7 @@ def sign_in(page: Page, site: str, name: str) -> None:
 def wait_for_model(page: Page) -> None:
     """A site that has just started answers at once and loads its model meanwhile."""
     for _ in range(60):
-        if "are getting ready" not in page.content():
+        if GETTING_READY not in page.content():
             return
         page.wait_for_timeout(500)
         page.reload()

@@ -66,8 +66,8 @@ def test_a_gap_has_changed_from_two_hundredths_on(
 def test_a_group_that_one_audit_did_not_ask_about_is_a_change():
     new = finding("support", "sex", "male", 0.9, item="tutoring")
     for audits, first, second in (
-        ((audit_of([STEADY]), audit_of([STEADY, new])), "not asked", "0.90 times as often"),
-        ((audit_of([STEADY, new]), audit_of([STEADY])), "0.90 times as often", "not asked"),
+        ((audit_of([STEADY]), audit_of([STEADY, new])), "not checked", "0.90 times as often"),
+        ((audit_of([STEADY, new]), audit_of([STEADY])), "0.90 times as often", "not checked"),
     ):
         ((title, (pair,)),) = compare_audits(*audits).changed
         assert title == "Each support: tutoring" and pair.difference == "not known"
@@ -135,6 +135,6 @@ def test_the_two_audits_as_a_whole():
     }
     assert facts["Verdict"] == ("Passed", "Failed")
     assert facts["In need, about"] == ("900", "not shown")
-    assert facts["Answers that stop it"] == ("0", "1")
+    assert facts["Answers that block it"] == ("0", "1")
     assert facts["Answers that count and passed"] == ("1 of 1", "0 of 1")
     assert facts["Policy"][1] == "f" * 12 != facts["Policy"][0]

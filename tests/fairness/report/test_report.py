@@ -47,6 +47,7 @@ SOME = replace(
 )
 PASS, FAIL, CANNOT_TELL = Verdict.PASS, Verdict.FAIL, Verdict.CANNOT_TELL
 STOPS, ASKS, SHOWS = Consequence.STOPS, Consequence.ASKS, Consequence.SHOWS
+TRACES = "Sensitive characteristics that can be inferred"
 FILES = {"audit.json", "chart.svg", "chart-narrow.svg", "report.html", "report.pdf"}
 
 
@@ -110,9 +111,10 @@ def test_the_report_says_the_verdict_names_the_groups_and_that_nobody_signed(wri
     html = texts(written, audit())["report.html"]
     assert audit().verdict is FAIL and '<span class="verdict fail">Failed</span>' in html
     assert words.VERDICT_SUMMARIES[FAIL] in html and "Not signed yet" in html
+    assert TRACES in html
     stopping, asking = (
-        html.index("What stops this version"),
-        html.index("What a reviewer must answer in writing"),
+        html.index("What blocks this version"),
+        html.index("Questions the reviewer must answer in writing"),
     )
     black = next(
         shown for shown in audit().stopping if (shown.check, shown.value) == ("missed", "black")
@@ -177,7 +179,7 @@ def test_a_report_of_no_figures_at_all_can_be_written(tmp_path: Path):
     )
     html = write_report(bare, tmp_path).read_text()
     assert "No group may be shown" in html and "Cannot tell" in html and "None" not in html
-    assert "Traces of sensitive facts" not in html
+    assert TRACES not in html
 
 
 def test_an_audit_reads_back_as_it_was(written: Path):
@@ -292,7 +294,7 @@ def test_writing_an_audit_again_changes_no_byte_of_it(tmp_path: Path):
 def test_the_site_shows_what_the_report_shows(written: Path):
     body = str(findings_html(audit(), Markup("<svg></svg>"), Markup()))
     report = texts(written, audit())["report.html"]
-    start = body.index("<h3>What stops this version")
+    start = body.index("<h3>What blocks this version")
     assert body[start : body.index("</section>", start)] in report
     assert str(checks_html(audit())) in report
 
@@ -435,8 +437,8 @@ def test_details_hold_every_finding_once_with_its_threshold():
     missed = next(detail for detail in details if detail.name == "missed")
     assert (
         missed.threshold
-        == "Fails at more than 5 points, where chance does not explain it: stops the model. Passes"
-        " where the whole interval is within 10 points. Otherwise it cannot tell: asks for a"
+        == "Fails at more than 5 points, where chance does not explain it: blocks this version."
+        " Passes where the whole interval is within 10 points. Otherwise it cannot tell: asks for a"
         f" written reason. Source: {SOME.checks['missed'].source}."
     )
     suggestion = next(detail for detail in details if detail.name == "suggestion")
@@ -481,11 +483,11 @@ def test_strong_traces_are_marked_and_what_was_not_asked_says_so():
     assert rows == [
         views.ProxyRow(
             "Sex",
-            (("0.55 (0.50 to 0.60)", False), ("not asked", False), ("0.70 (0.66 to 0.74)", True)),
+            (("0.55 (0.50 to 0.60)", False), ("not checked", False), ("0.70 (0.66 to 0.74)", True)),
         ),
         views.ProxyRow(
             "Race or ethnicity",
-            (("not asked", False), ("0.69 (0.60 to 0.80)", False), ("0.90 (0.85 to 0.95)", True)),
+            (("not checked", False), ("0.69 (0.60 to 0.80)", False), ("0.90 (0.85 to 0.95)", True)),
         ),
     ]
     assert views.proxy_rows(replace(audit(), proxies=())) == (["All together"], [])

@@ -54,12 +54,12 @@ def text(file: bytes) -> str:
 def test_the_document_says_the_verdict_what_stops_the_version_and_who_is_asked_about():  # R60
     document_text = text(document(FAILING))
     assert f"Failed . {VERDICT_SUMMARIES[Verdict.FAIL]}" in document_text
-    assert "What stops this version Missed" in document_text
+    assert "What blocks this version Missed" in document_text
     assert (
         "Black or African American students: 20% with neither, all others 20%. +9 points (+7 to"
         " +11)." in document_text
     )
-    assert "What a reviewer must answer in writing" in document_text
+    assert "Questions the reviewer must answer in writing" in document_text
     assert (
         "Too few students to judge" in document_text
         and "Students of another sex: " in document_text
@@ -86,7 +86,7 @@ def test_it_is_tagged_and_the_charts_have_words():
     assert b"<pdfuaid:part>1</pdfuaid:part>" in file and b"/MarkInfo<</Marked true" in file
     assert b"/S/TH" in file and b"/S/H1" in file and b"/S/Figure" in file
     assert (
-        b"How much more often each group is left without" in file
+        b"How much more often each group is left out" in file
         and b"Benefit captured against" in file
     )
     assert b"Fairness audit of model version 1</rdf:li>" in file and b"/URI" not in file
@@ -96,18 +96,18 @@ def test_the_same_audit_is_the_same_document():
     assert document(FAILING, SIGNED) == document(FAILING, SIGNED)
 
 
-def test_ways_to_mend_it_stand_only_where_something_stops_the_version():
+def test_mitigation_options_stand_only_where_something_stops_the_version():
     document_text = text(document(FAILING))
     assert (
-        "Nothing here is applied by itself" in document_text
+        "Mitigation options Nothing here is applied by itself" in document_text
         and "handrail train --without FAMILY" in document_text
     )
     assert (
         "Floor at 50% of an even share 71% +2 points Black or African American students 69%"
         in document_text
     )
-    assert "counts places, and its worst gap is that of students who wait" in document_text
-    assert "Ways to mend it" not in text(document(PASSING))
+    assert "counts places, and its largest gap is that of students who wait" in document_text
+    assert "Mitigation options" not in text(document(PASSING))
 
 
 def test_it_holds_method_limits_policy_and_what_was_read_and_no_single_school():

@@ -312,12 +312,12 @@ def test_the_spreadsheet_holds_every_look_and_its_terms(site: TestSite):  # R26,
         io.StringIO(response.content.decode("utf-8-sig"), newline="")
     )
     assert stamp == [
-        "# Shown to Staff district_admin, The District from the district's own records on 17 April"
-        " 2026, 10:30."
+        "# Shown to Staff district_admin, The District from the district's own records on April 17,"
+        " 2026, 10:30 AM."
     ]
     assert (
         header[:3] == ["when", "person", "organization"]
-        and header[7] == "recordkeeping required by law"
+        and header[7] == "the law asks for this record"
     )
     assert (own[2], tutors[2], tutors[4], tutors[6:]) == (
         "The District",
@@ -351,14 +351,16 @@ def test_a_family_of_a_student_who_has_left_is_still_told_who_looked(
     site.browser("caseworker").get(f"/students/{site.handle('caseworker', 's01')}")
     load_without(site, "s01")
     officer = site.browser("district_admin")
-    assert f'href="/students/{handle}/disclosures">A student no longer on the rolls' in one_line(
-        officer.get("/disclosures").text
+    assert (
+        f'href="/students/{handle}/disclosures">A student no longer enrolled in the district'
+        in one_line(officer.get("/disclosures").text)
     )
     for asked in ("s01", handle):
         found = officer.get(f"/disclosures?organization=everybody&student={asked}")
         assert (
             found.status_code == 200
-            and f'href="/students/{handle}/disclosures">What the family' in one_line(found.text)
+            and f'href="/students/{handle}/disclosures">Disclosure report for the family'
+            in one_line(found.text)
         )
     for end in ("", ".pdf", ".csv"):
         told = officer.get(f"/students/{handle}/disclosures{end}")
@@ -439,7 +441,7 @@ def test_a_category_keeps_the_capitals_it_has():
         words.capital("attendance, English learner status") == "Attendance, English learner status"
     )
     assert [words.category(one) for one in Category if "English" in words.CATEGORIES[one]] == [
-        "English learner"
+        "English learner status"
     ]
     for template in (Path(words.__file__).parents[1] / "templates").iterdir():
         assert "|capitalize" not in template.read_text(), template.name

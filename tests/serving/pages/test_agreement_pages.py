@@ -113,7 +113,10 @@ def test_a_newer_version_counts_at_the_next_request(site: TestSite):  # R12
         ),
         (
             "evaluator",
-            ["It opens no single student&#39;s record, neither to you nor to a colleague"],
+            [
+                "It does not give you or your colleagues access to individual student records",
+                "no student list, no alerts, and no suggestions",
+            ],
             ["take part in"],
         ),
     ],

@@ -117,12 +117,12 @@ def test_an_opt_out_and_its_end_are_written_down(site: TestSite, officer: httpx2
             "Partner: this is &#39;nobody&#39;; it must be a registered partner organization.",
         ),
         ({"organization_id": "district"}, "Partner: this is"),
-        ({"categories": []}, "What it opens: this is empty"),
+        ({"categories": []}, "Categories shared: this is empty"),
         ({"purpose": " "}, "What the family agreed to: this is empty"),
         ({"signer": ""}, "Signed by: this is empty"),
         ({"signed_on": ""}, "Signed on: this is"),
         ({"signed_on": "2026-04-18"}, "Signed on: this is 2026-04-18, after today"),
-        ({"expires_on": "2026-03-01"}, "Counts until: this is 2026-03-01, before the signature"),
+        ({"expires_on": "2026-03-01"}, "Valid through: this is 2026-03-01, before the signature"),
     ],
 )
 def test_what_is_not_right_is_said_and_what_was_filled_in_stays(

@@ -53,7 +53,7 @@ def test_an_old_feed_is_said_on_each_page_and_no_absence_raises_an_alert(new_sit
     assert "Attendance was last loaded on" not in before
     assert "Attendance was last loaded on April 15, 2026, 10:24 PM" in after
     assert "Absent" not in after
-    assert "Below 60" in after, "what is not about absences is still raised"
+    assert "Grade below 60" in after, "what is not about absences is still raised"
     assert "Attendance was last loaded on" in one_line(
         old.browser("district_admin").get("/agreements").text
     )

@@ -310,7 +310,7 @@ def test_the_districts_report_says_who_saw_whom_and_on_account_of_what(
         REASON,
         "April 17, 2026, 10:30 AM to April 17, 2026, 12:30 PM",
         "Open now",
-        "0 looks",
+        "Views</dt><dd>0 views",
     ):
         assert said in page, said
     assert "<script" not in page

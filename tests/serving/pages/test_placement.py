@@ -189,8 +189,8 @@ def test_who_would_change_places_stands_on_two_lists(
     assert best - greedy and greedy - best
     page = one_line(planning.browser("caseworker").get(ASK).text)
     for heading, students in (
-        ("A place by this plan, and not in order of urgency", best - greedy),
-        ("A place in order of urgency, and not by this plan", greedy - best),
+        ("Place by this plan, but not in order of urgency", best - greedy),
+        ("Place in order of urgency, but not by this plan", greedy - best),
     ):
         part = page.split(f"<h3>{heading}</h3>")[1].split("</div>")[0]
         assert set(_HANDLE.findall(part)) == {scope.handle(student) for student in students}
@@ -319,9 +319,8 @@ def test_a_share_that_cannot_be_kept_is_said_with_what_would_be_possible(uneven:
     browser = uneven.browser("caseworker")
     said = told(browser.get("/places?places_mentoring=12&floor=grade"))
     assert re.search(
-        r"That minimum is not possible\. Grades 9 to 12: what you ask for it comes to [2-6] places,"
-        r" and at "
-        "most 0 can go to its students",
+        r"That minimum is not possible\. Grades 9 to 12: its minimum comes to [2-6] places, and at"
+        r" most 0 can go to its students",
         said,
     )
     assert "Half of a fair share is not possible either. The plan below has no minimum." in said
@@ -344,7 +343,7 @@ def test_without_an_approved_model_the_page_says_what_the_caseload_says(
 ):
     monkeypatch.setattr(
         planning.app.state.site,
-        "shelf",
+        "approved_models",
         SimpleNamespace(
             model=lambda now: (None, "The district has not approved any."),
             challenger=lambda now: None,

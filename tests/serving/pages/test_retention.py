@@ -69,7 +69,7 @@ def test_the_certificate_can_be_read_and_names_no_student(site: TestSite):  # R3
     read = unescape(one_line(browser.get("/retention/certificates/1").text))
     for told in (
         "Certificate of destruction 1",
-        "Records that serve",
+        "Records in use",
         "Folders deleted",
         "monday",
         "vault",
