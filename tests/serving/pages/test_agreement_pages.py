@@ -94,12 +94,15 @@ def test_a_newer_version_counts_at_the_next_request(site: TestSite):  # R12
         (
             "caseworker",
             [
-                "students who take part in After-school tutoring today",
+                "It covers students enrolled in After-school tutoring today.",
                 (
                     "You see their name, grade level, and school, attendance, course grades, test"
                     " scores, the partner"
                 ),
-                "Handrail may suggest, where it is likely to help: Tutoring, mentoring, food",
+                (
+                    "Handrail may suggest, where it is likely to help: Tutoring, mentoring, food"
+                    " assistance."
+                ),
             ],
             ["no alerts"],
         ),
@@ -117,7 +120,7 @@ def test_a_newer_version_counts_at_the_next_request(site: TestSite):  # R12
                 "It does not give you or your colleagues access to individual student records",
                 "no student list, no alerts, and no suggestions",
             ],
-            ["take part in"],
+            ["students enrolled in"],
         ),
     ],
 )
@@ -219,7 +222,7 @@ def test_an_explanation_of_another_day_and_of_a_closed_account(site: TestSite):
     asked = {"person": STAFF["caseworker"][0], "student": handle}
     later = one_line(browser.get("/agreements/explain", params=asked | {"on": "2026-08-01"}).text)
     assert (
-        "No: its last day is July 31, 2026" in later
+        "No: its last day is 31 July 2026" in later
         and "may not see anything about this student" in later
     )
     unknown = browser.get("/agreements/explain", params=asked | {"person": "nobody@tutors.example"})

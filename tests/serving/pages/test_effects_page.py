@@ -164,7 +164,7 @@ def test_an_administrator_states_a_cost_and_the_figures_are_out_of_date_then(sit
     )
     page = one_line(browser.get("/effects?done=cost").text)
     assert "Program cost saved." in page
-    assert "These figures are out of date: a program's cost was updated." in page
+    assert "These figures are out of date: a program&#39;s cost was updated." in page
     assert (
         "It costs $1,250.50 a year now, which is not in the figures yet. The cost was entered by"
         " Staff" in page
