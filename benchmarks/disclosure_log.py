@@ -34,7 +34,7 @@ from records.disclosure_log.hash_chain import GENESIS
 from records.disclosure_log.history import count_disclosures, disclosures, exposures, parties
 from records.disclosure_log.limits import DisclosureLimits
 from records.disclosure_log.verification import Verification, verify_log
-from records.people.viewer import Grant, Role, Scope, Viewer
+from records.staff.viewer import Grant, Role, Scope, Viewer
 from serving.exports.disclosure_report import read_report, report_csv, report_pdf
 
 ROWS = 1_000_000

@@ -34,9 +34,10 @@ from records.database.engine import Database, open_database
 from records.disclosure_log.disclosures import record_disclosures
 from records.disclosure_log.verification import verify_log
 from records.loading.load import load
-from records.people.accounts import active_staff_member, start_session
-from records.people.viewer import Scope
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import active_staff_member
+from records.staff.sessions import start_session
+from records.staff.viewer import Scope
 from serving.app import create_app
 from serving.students.caseload import RankingInputs, caseload
 from training.ranking.model_file import read_model

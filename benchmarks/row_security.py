@@ -29,8 +29,9 @@ from records.access.row_security import RowSecuredSnapshot
 from records.access.scope import scope_for
 from records.access.scoped_records import ScopedRecords
 from records.database.engine import open_database
-from records.people.accounts import active_staff_member, start_session
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import active_staff_member
+from records.staff.sessions import start_session
 from serving.app import create_app
 from tests.database_copies import copy_rows
 

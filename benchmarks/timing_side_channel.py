@@ -24,8 +24,9 @@ from benchmarks.timing import seconds
 from records.access.publication import publish_if_needed
 from records.access.scope import scope_for
 from records.database.engine import Database, open_database
-from records.people.accounts import active_staff_member, start_session
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import active_staff_member
+from records.staff.sessions import start_session
 from serving.app import SiteConfig, create_app
 from tests.approved_home import SECRET
 from tests.records.conftest import snapshot_of

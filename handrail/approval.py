@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fairness.approval.signoff import ApprovalService
-from fairness.policy.policy import Policy
+from fairness.checks.policy import Policy
 from handrail.settings import Settings
 from records.database.engine import Database, open_database
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from fairness.audit.audit import Audit, AuditError
+from fairness.checks.policy import Policy
 from fairness.gate.gate import Verdict
-from fairness.policy.policy import Policy
 from fairness.report.report import latest_audit
 from handrail.commands.models import audit_version
 from handrail.settings import Settings

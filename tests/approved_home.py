@@ -8,10 +8,10 @@ from pathlib import Path
 
 from fairness.approval.signoff import ApprovalService, record_audit, sign
 from fairness.audit.audit import audit_model
-from fairness.policy.policy import Policy
+from fairness.checks.policy import Policy
 from records.database.engine import open_database
-from records.people.accounts import active_staff_member
-from records.people.viewer import DISTRICT, Role
+from records.staff.accounts import active_staff_member
+from records.staff.viewer import DISTRICT, Role
 from tests.records.conftest import add_organization, snapshot_of
 from tests.serving import district
 from tests.training.conftest import SUPPORTS, draw_past

@@ -13,7 +13,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from records.database.engine import Database, open_database
-from records.people import accounts
+from records.staff import accounts
 from tests.database_copies import make_database
 
 Serving = Callable[[Path], AbstractContextManager[str]]

@@ -24,8 +24,8 @@ from records.access.publication import publish_snapshot
 from records.access.scope import scope_for
 from records.canonical.schema import SUPPORTS
 from records.database.engine import Database, open_database
-from records.people.accounts import start_session
-from records.people.viewer import Role, Viewer
+from records.staff.sessions import start_session
+from records.staff.viewer import Role, Viewer
 from serving.app import SiteConfig, create_app
 from tests.database_copies import copy_rows, make_database
 from tests.random_districts import (

@@ -39,8 +39,8 @@ from records.database.tables import (
     ParticipantRow,
     StaffRow,
 )
-from records.people.viewer import Role, Scope, Viewer
 from records.permissions.agreements import revoke_agreement
+from records.staff.viewer import Role, Scope, Viewer
 from tests.records.conftest import add_agreement, add_organization
 from tests.serving.district import school_days
 

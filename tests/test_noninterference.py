@@ -9,8 +9,8 @@ import numpy as np
 
 from records.access.scope import scope_for
 from records.database.engine import open_database
-from records.people.accounts import start_session
-from records.people.viewer import Role
+from records.staff.sessions import start_session
+from records.staff.viewer import Role
 from tests.noninterference_probes import (
     CASEWORKERS_PER_DISTRICT,
     PROBES,

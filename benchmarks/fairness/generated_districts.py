@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from fairness.audit.audit import group_comparisons, measure_population
+from fairness.checks.policy import Policy
 from fairness.measures.matched_pairs import matched_pair_measures
-from fairness.policy.policy import Policy
 from fairness.population.comparisons import GroupComparison, MeasureTable
 from fairness.population.students import (
     AuditPopulation,

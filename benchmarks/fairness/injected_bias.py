@@ -22,6 +22,8 @@ from benchmarks.fairness.generated_districts import (
     add_incidents,
     drop_absences,
 )
+from fairness.checks.checks import INTERSECTION_SEPARATOR
+from fairness.checks.policy_file import Consequence
 from fairness.gate.gate import (
     ComparisonVerdict,
     Verdict,
@@ -29,8 +31,6 @@ from fairness.gate.gate import (
     consequence,
     overall_verdict,
 )
-from fairness.policy.checks import INTERSECTION_SEPARATOR
-from fairness.policy.policy_file import Consequence
 from fairness.population.comparisons import GroupComparison, Measure, compare_groups
 from fairness.population.students import AuditPopulation, alert_severities, suggestions_for
 from handrail.demo.simulation import OfferBias

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from fairness.audit.audit import Audit, AuditError, AuditOutdated
 from fairness.audit.basis import PART_LABELS, AuditBasis
+from fairness.checks.policy import Policy
 from fairness.gate.gate import Verdict
-from fairness.policy.policy import Policy
 from fairness.report.report import Signature, audit_by_digest, latest_audit, write_report
 from fairness.report.wording import capital
 from records.database.engine import Database
@@ -29,8 +29,8 @@ from records.decisions.signoffs import (
     gate_records,
     verified_signoffs,
 )
-from records.people.accounts import AccountError, active_staff_member, staff_names
-from records.people.viewer import DISTRICT, Role, Viewer
+from records.staff.accounts import AccountError, active_staff_member, staff_names
+from records.staff.viewer import DISTRICT, Role, Viewer
 from records.system.errors import UserError
 from training.evaluation.model_comparison import Superiority
 from training.monitoring.drift_report import DriftReportCorrupt, drift_reports_of

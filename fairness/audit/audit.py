@@ -1,4 +1,4 @@
-"""The fairness audit of one model: every check of `fairness.policy.checks`, group by group, with
+"""The fairness audit of one model: every check of `fairness.checks.checks`, group by group, with
 intervals and verdicts.
 
 The model sees what serving shows it at most; sensitive facts are read in this room alone, and leave
@@ -20,6 +20,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from fairness.audit.basis import AuditBasis
 from fairness.audit.mitigation import TradeoffCurve, consistent_with_audit, tradeoff_curves
+from fairness.checks.checks import CHECKS, INTERSECTION_SEPARATOR
+from fairness.checks.policy import Policy
+from fairness.checks.policy_file import Consequence
 from fairness.gate.findings import Finding, Group, PublishedAudit
 from fairness.gate.gate import ComparisonVerdict, Verdict, assign_verdicts, overall_verdict
 from fairness.measures.matched_pairs import matched_pair_measures
@@ -27,9 +30,6 @@ from fairness.measures.model import model_measures
 from fairness.measures.past import calibration_measures, past_support_measures, record_measures
 from fairness.measures.proxies import Proxy, proxy_strengths
 from fairness.measures.use import use_measures
-from fairness.policy.checks import CHECKS, INTERSECTION_SEPARATOR
-from fairness.policy.policy import Policy
-from fairness.policy.policy_file import Consequence
 from fairness.population.comparisons import GroupComparison, Measure, MeasureTable, compare_groups
 from fairness.population.students import (
     AuditPopulation,

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from fairness.policy.checks import CHECKS
-from fairness.policy.policy import Policy
+from fairness.checks.checks import CHECKS
+from fairness.checks.policy import Policy
 from features.alerts import alert_rules_hash
 from records.suppression.rounding import ROUNDING_BASE
 from records.system.code_digest import code_digest

@@ -21,8 +21,8 @@ import pandas as pd
 from fairlearn.reductions import DemographicParity, ErrorRate, GridSearch
 from lightgbm import LGBMClassifier
 
+from fairness.checks.policy import Policy
 from fairness.gate.findings import Finding
-from fairness.policy.policy import Policy
 from fairness.population.comparisons import NOT_RECORDED
 from fairness.population.students import AuditPopulation, ModelSuggestions, suggestions_for
 from features.catalog import FEATURES_BY_NAME

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fairness.checks.checks import INTERSECTION_SEPARATOR
+from fairness.checks.policy_file import Consequence
 from fairness.gate.gate import Verdict
-from fairness.policy.checks import INTERSECTION_SEPARATOR
-from fairness.policy.policy_file import Consequence
 
 TOO_FEW = "too_few"
 NOTHING_RECORDED = "nothing_recorded"

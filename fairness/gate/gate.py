@@ -17,9 +17,9 @@ from enum import StrEnum
 import numpy as np
 from scipy.special import stdtr
 
-from fairness.policy.checks import CHECKS
-from fairness.policy.policy import Policy, Threshold
-from fairness.policy.policy_file import Consequence
+from fairness.checks.checks import CHECKS
+from fairness.checks.policy import Policy, Threshold
+from fairness.checks.policy_file import Consequence
 from fairness.population.comparisons import GroupComparison
 
 

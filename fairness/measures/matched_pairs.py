@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from fairness.policy.policy import Policy
+from fairness.checks.policy import Policy
 from fairness.population.comparisons import NOT_RECORDED, Codes, Measure, MeasureTable
 from fairness.population.students import AuditPopulation, ModelSuggestions
 from training.estimation.arrays import BoolArray, FloatArray

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fairness.policy.policy import Policy
+from fairness.checks.policy import Policy
 from fairness.population.comparisons import Measure
 from fairness.population.students import AuditPopulation, ModelSuggestions
 from training.estimation.arrays import BoolArray, FloatArray

@@ -14,7 +14,7 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from fairness.policy.policy import Policy
+from fairness.checks.policy import Policy
 from fairness.population.comparisons import Codes, Measure, MeasureTable
 from fairness.population.students import (
     AuditPopulation,

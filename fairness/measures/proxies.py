@@ -16,7 +16,7 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
-from fairness.policy.checks import INTERSECTION_SEPARATOR
+from fairness.checks.checks import INTERSECTION_SEPARATOR
 from fairness.population.comparisons import NOT_RECORDED, Codes
 from fairness.population.students import AuditPopulation
 from features.catalog import FEATURES_BY_NAME

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from fairness.checks.policy import Policy
 from fairness.measures.past import groups_and_cohorts
-from fairness.policy.policy import Policy
 from fairness.population.comparisons import Measure, MeasureTable
 from fairness.population.students import AuditPopulation
 from records.access.scope import pipeline_scope

@@ -21,7 +21,7 @@ from fairlearn.metrics import MetricFrame, mean_prediction
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from fairness.policy.checks import CHECKS, Contrast
+from fairness.checks.checks import CHECKS, Contrast
 from records.suppression.rounding import round_count
 from training.estimation.arrays import BoolArray, FloatArray
 

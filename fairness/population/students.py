@@ -17,8 +17,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from fairness.policy.checks import INTERSECTION_SEPARATOR
-from fairness.policy.policy import Policy
+from fairness.checks.checks import INTERSECTION_SEPARATOR
+from fairness.checks.policy import Policy
 from fairness.population.comparisons import NOT_RECORDED, Codes
 from features.alerts import raise_alerts
 from features.attendance import student_days

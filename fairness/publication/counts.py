@@ -15,14 +15,14 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 
-from fairness.gate.findings import PublishedAudit
-from fairness.policy.checks import (
+from fairness.checks.checks import (
     CHECKS,
     COMPLEMENT_OF_MISSED,
     HIGH_CARDINALITY_ATTRIBUTES,
     INTERSECTION_SEPARATOR,
 )
-from fairness.policy.policy import Policy
+from fairness.checks.policy import Policy
+from fairness.gate.findings import PublishedAudit
 from fairness.population.comparisons import NOT_RECORDED, MeasureTable
 from records.suppression.cell_suppression import CountName, LinkedTables, TableCell
 from training.estimation.arrays import FloatArray

@@ -12,11 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from fairness.checks.checks import CHECKS, COMPLEMENT_OF_MISSED, INTERSECTION_SEPARATOR
+from fairness.checks.policy import Policy
+from fairness.checks.policy_file import Consequence
 from fairness.gate.findings import NOTHING_RECORDED, TOO_FEW, Finding, Group, PublishedAudit
 from fairness.gate.gate import ComparisonVerdict, Verdict, consequence
-from fairness.policy.checks import CHECKS, COMPLEMENT_OF_MISSED, INTERSECTION_SEPARATOR
-from fairness.policy.policy import Policy
-from fairness.policy.policy_file import Consequence
 from fairness.population.comparisons import NOT_RECORDED, GroupComparison
 from fairness.publication.counts import (
     IN_NEED,

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fairness.audit.audit import Audit
+from fairness.checks.checks import CHECKS
 from fairness.gate.findings import Finding
 from fairness.gate.gate import Verdict
-from fairness.policy.checks import CHECKS
 from fairness.report.views import TradeoffOption, TradeoffTable
 from fairness.report.wording import METHOD_LABELS, VERDICT_LABELS, value_label
 

@@ -12,11 +12,11 @@ from itertools import count
 
 from fairness.audit.audit import Audit
 from fairness.audit.mitigation import TradeoffCurve
+from fairness.checks.checks import CHECKS, INTERSECTION_SEPARATOR, Check
+from fairness.checks.policy_file import Consequence
 from fairness.gate.findings import TOO_FEW, Finding
 from fairness.gate.gate import Verdict, worst_verdict
 from fairness.measures.proxies import ALL_FAMILIES
-from fairness.policy.checks import CHECKS, INTERSECTION_SEPARATOR, Check
-from fairness.policy.policy_file import Consequence
 from fairness.population.comparisons import NOT_RECORDED
 from fairness.report.wording import (
     METHOD_LABELS,

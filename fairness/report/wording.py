@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fairness.checks.checks import CHECKS, INTERSECTION_SEPARATOR
 from fairness.gate.findings import NOTHING_RECORDED, TOO_FEW, Finding
 from fairness.gate.gate import Verdict
-from fairness.policy.checks import CHECKS, INTERSECTION_SEPARATOR
 from fairness.population.comparisons import NOT_RECORDED
 
 ATTRIBUTE_LABELS = {

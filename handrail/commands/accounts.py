@@ -12,14 +12,14 @@ import typer
 from handrail.console import Home, out, report_user_errors, require_file
 from handrail.settings import Settings
 from records.database.engine import Database, open_database
-from records.people.accounts import (
+from records.staff.accounts import (
     AccountError,
     add_organization,
     add_staff,
     authenticate,
     read_organizations,
 )
-from records.people.viewer import Role, Viewer
+from records.staff.viewer import Role, Viewer
 
 app = typer.Typer(no_args_is_help=True, help="Organizations and staff.")
 _ROLES = [role.value for role in Role if role is not Role.PIPELINE]

@@ -23,9 +23,6 @@ from records.access.scope import scope_for
 from records.canonical.schema import Category
 from records.database.engine import Database, open_database
 from records.disclosure_log.disclosures import record_disclosures
-from records.people.accounts import staff_member
-from records.people.district_admins import NotADistrictAdmin
-from records.people.viewer import DISTRICT, Role
 from records.permissions.agreement_diff import describe_changes, diff_lines
 from records.permissions.agreements import (
     Agreement,
@@ -39,6 +36,9 @@ from records.permissions.agreements import (
 )
 from records.permissions.reinstatements import reinstate
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import staff_member
+from records.staff.district_admins import NotADistrictAdmin
+from records.staff.viewer import DISTRICT, Role
 
 app = typer.Typer(no_args_is_help=True, help="The agreements that say who may see what.")
 File = Annotated[Path, typer.Argument(help="An agreement as a TOML file.")]

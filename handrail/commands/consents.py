@@ -14,10 +14,10 @@ from handrail.console import Home, out, print_table, report_user_errors, require
 from handrail.settings import Settings
 from records.access.scope import scope_for
 from records.database.engine import Database, open_database
-from records.people.viewer import Scope
 from records.permissions.consents import Consent, add_consents, consents, parse_date, revoke_consent
 from records.permissions.opt_outs import add_opt_out, end_opt_out, opt_outs
 from records.snapshots.snapshot import Snapshot
+from records.staff.viewer import Scope
 
 app = typer.Typer(
     no_args_is_help=True,

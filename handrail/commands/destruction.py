@@ -13,16 +13,19 @@ from handrail.commands.accounts import authenticated_viewer
 from handrail.console import Home, out, print_table, report_user_errors
 from handrail.settings import Settings
 from records.database.engine import Database, open_database
-from records.law.backups import Backup, add_backup, backups, mark_backup_destroyed
-from records.law.certificates import Certificate, certificates, overdue_destructions
-from records.law.destruction import (
+from records.destruction.backups import Backup, add_backup, backups, mark_backup_destroyed
+from records.destruction.certificates import Certificate, certificates, overdue_destructions
+from records.destruction.destruction import (
     DestructionError,
     destroy_agreement_data,
     destroy_student,
     finish_destructions,
 )
-from records.people.viewer import Viewer
-from records.permissions.destructions import UnfinishedDestruction, unfinished_destructions
+from records.permissions.destructions_in_progress import (
+    UnfinishedDestruction,
+    unfinished_destructions,
+)
+from records.staff.viewer import Viewer
 
 app = typer.Typer(
     no_args_is_help=True,

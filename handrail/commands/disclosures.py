@@ -26,10 +26,10 @@ from records.disclosure_log.disclosures import record_disclosures
 from records.disclosure_log.history import Exposure, exposures
 from records.disclosure_log.student_references import with_former_students
 from records.disclosure_log.verification import verify_log as verify
-from records.people.accounts import organizations, staff_member
-from records.people.district_admins import require_district_admin
-from records.people.viewer import NotInScope, Scope, Viewer
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import organizations, staff_member
+from records.staff.district_admins import require_district_admin
+from records.staff.viewer import NotInScope, Scope, Viewer
 from serving.exports.csv_export import csv_bytes
 from serving.exports.disclosure_report import (
     DisclosureReport,

@@ -24,8 +24,8 @@ from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
 from records.database.engine import Database, open_database
 from records.decisions.program_costs import program_costs, replace_program_costs
-from records.people.accounts import organizations
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import organizations
 from records.system.progress import ProgressCallback
 from serving.wording.effect_words import (
     VERDICTS,

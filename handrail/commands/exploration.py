@@ -22,8 +22,8 @@ from records.decisions.exploration import (
     set_exploration,
 )
 from records.decisions.impressions import logged_impressions
-from records.people.accounts import staff_names
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import staff_names
 from records.suppression.small_numbers import SmallNumbers
 from training.episodes.outcome import OutcomeDefinition
 from training.monitoring.exploration_value import estimate_exploration_value, progress_after

@@ -30,8 +30,8 @@ from records.identity.participants import (
     record_matches,
     status_counts,
 )
-from records.people.accounts import organizations
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import organizations
 
 app = typer.Typer(no_args_is_help=True, help="Match partners' participants to district students.")
 

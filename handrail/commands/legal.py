@@ -17,10 +17,10 @@ from handrail.console import Home, out, print_table, report_user_errors
 from handrail.settings import Settings
 from records.access.scope import scope_for
 from records.database.engine import open_database
-from records.law.legal_demands import demand, demands, events, release_barrier
-from records.people.accounts import staff_names
+from records.legal_demands.legal_demands import demand, demands, events, release_barrier
 from records.permissions.legal_holds import holds, lift_hold, place_hold
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import staff_names
 
 app = typer.Typer(no_args_is_help=True, help="Legal demands, to read; and legal holds.")
 AdminLogin = Annotated[

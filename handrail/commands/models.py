@@ -40,8 +40,8 @@ from handrail.console import (
 from handrail.settings import Settings, SettingsError
 from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
-from records.people.viewer import Viewer
 from records.snapshots.snapshot import Snapshot
+from records.staff.viewer import Viewer
 from records.system.progress import ProgressCallback
 from training.episodes.episodes import Episodes, build_episodes
 from training.episodes.outcome import OutcomeDefinition

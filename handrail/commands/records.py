@@ -46,14 +46,14 @@ from records.connectors.partner_files.service_history import ServiceHistory
 from records.connectors.powerschool import PowerSchool
 from records.connectors.protocol import ApiConnector, Connector, PartnerConnector, SourceRefused
 from records.database.engine import open_database
+from records.destruction.certificates import overdue_destructions
+from records.destruction.destruction import destroyed_student_filter
 from records.disclosure_log.disclosures import record_disclosures
 from records.identity.participants import (
     confirmed_non_students,
     linked_students,
     purge_non_student_names,
 )
-from records.law.certificates import overdue_destructions
-from records.law.destruction import destroyed_student_filter
 from records.loading.load import load
 from records.loading.load_history import (
     SuspiciousLoad,
@@ -63,10 +63,10 @@ from records.loading.load_history import (
     stale_attendance_since,
 )
 from records.loading.load_report import LoadReport
-from records.people.accounts import organizations
-from records.people.viewer import Role
-from records.permissions.destructions import unfinished_destructions
+from records.permissions.destructions_in_progress import unfinished_destructions
 from records.snapshots.snapshot import NoSnapshot, Snapshot, SnapshotDamaged
+from records.staff.accounts import organizations
+from records.staff.viewer import Role
 from records.system.progress import ProgressCallback
 
 FILE_CONNECTORS: dict[str, Connector] = {

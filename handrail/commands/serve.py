@@ -17,8 +17,8 @@ from handrail.settings import Settings, SettingsError
 from records.access.publication import check_published
 from records.connectors.protocol import SourceRefused
 from records.database.engine import Database, open_database
+from records.destruction.destruction import DestructionError, finish_destructions
 from records.disclosure_log.checkpoints import save_checkpoint
-from records.law.destruction import DestructionError, finish_destructions
 from records.snapshots.staging import LoadInProgress
 from serving.app import SiteConfig, create_app
 from serving.wording.words import ROLES

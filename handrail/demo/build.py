@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fairness.approval.signoff import sign
 from fairness.audit.basis import AuditBasis
-from fairness.policy.policy import Policy
+from fairness.checks.policy import Policy
 from features.build import write_features
 from features.catalog import catalog_hash
 from handrail.approval import approval_service
@@ -44,15 +44,15 @@ from records.database.engine import Database, open_database
 from records.identity.linkage import link_participants
 from records.identity.participants import linkage_roster, linked_students, record_matches
 from records.loading.load_report import LoadReport
-from records.people.accounts import (
+from records.permissions.agreements import parse_agreement, save_agreement
+from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import (
     active_staff_member,
     add_organization,
     add_staff,
     read_organizations,
 )
-from records.people.viewer import Role
-from records.permissions.agreements import parse_agreement, save_agreement
-from records.snapshots.snapshot import Snapshot
+from records.staff.viewer import Role
 from records.system.progress import ProgressCallback
 from training.effects.published_effects import FORMAT as EFFECTS_FORMAT
 from training.episodes.episodes import Episodes, build_episodes

@@ -18,20 +18,20 @@ from records.access.scope import scope_for
 from records.canonical.schema import Category
 from records.database.engine import Database
 from records.decisions.program_costs import replace_program_costs
+from records.destruction.backups import Backup, add_backup, mark_backup_destroyed
+from records.destruction.destruction import destroy_student
 from records.disclosure_log.disclosures import record_disclosures
 from records.identity.participants import resolve_participant, review_queue
-from records.law.backups import Backup, add_backup, mark_backup_destroyed
-from records.law.destruction import destroy_student
-from records.law.legal_demands import propose_release, record_demand, record_notice
-from records.law.legal_documents import LegalDocument
-from records.people.accounts import active_staff_member
-from records.people.notices import mark_seen, notices
-from records.people.viewer import Scope, Viewer
+from records.legal_demands.legal_demands import propose_release, record_demand, record_notice
+from records.legal_demands.legal_documents import LegalDocument
 from records.permissions.consents import add_consents, consents, revoke_consent
 from records.permissions.emergencies import emergencies, end_emergency, open_emergency
 from records.permissions.legal_holds import place_hold
 from records.permissions.opt_outs import add_opt_out
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import active_staff_member
+from records.staff.notices import mark_seen, notices
+from records.staff.viewer import Scope, Viewer
 
 ADMIN_LOGIN = "admin@district.example"
 COUNSEL_LOGIN = "counsel@district.example"

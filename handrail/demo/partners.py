@@ -8,7 +8,7 @@ from datetime import date
 
 from handrail.demo.district import DISTRICT_NAME
 from records.decisions.program_costs import CostUnit
-from records.people.viewer import DISTRICT, Role
+from records.staff.viewer import DISTRICT, Role
 
 PASSWORD = "handrail demo only"
 """Of every demo account; a home made by `handrail demo` serves on this machine alone."""

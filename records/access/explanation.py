@@ -18,14 +18,6 @@ from records.access.scope import existing_students
 from records.canonical.schema import CONSENT_CATEGORIES, Category
 from records.database.engine import Database
 from records.database.tables import StaffRow
-from records.people.viewer import (
-    DISTRICT,
-    EMERGENCY_CATEGORIES,
-    PARTNER_ROLES,
-    ROLE_CATEGORIES,
-    Role,
-    Viewer,
-)
 from records.permissions import consents, emergencies, legal_holds, opt_outs
 from records.permissions.agreements import (
     CITATIONS,
@@ -36,7 +28,10 @@ from records.permissions.agreements import (
     latest_agreements,
 )
 from records.permissions.consents import Consent
-from records.permissions.destructions import UnfinishedDestruction, unfinished_destruction_of
+from records.permissions.destructions_in_progress import (
+    UnfinishedDestruction,
+    unfinished_destruction_of,
+)
 from records.permissions.emergencies import Emergency
 from records.permissions.legal_holds import Hold
 from records.permissions.opt_outs import OptOut
@@ -47,6 +42,14 @@ from records.snapshots.queries import (
     students_placeholder,
 )
 from records.snapshots.snapshot import Snapshot
+from records.staff.viewer import (
+    DISTRICT,
+    EMERGENCY_CATEGORIES,
+    PARTNER_ROLES,
+    ROLE_CATEGORIES,
+    Role,
+    Viewer,
+)
 from records.system.errors import UserError
 
 EXPLAINED_CATEGORIES = frozenset({Category.DIRECTORY, Category.SERVICES, Category.SERVICES_OTHER})

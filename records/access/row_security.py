@@ -41,8 +41,8 @@ from records.access.publication import (
 )
 from records.canonical.schema import CanonicalTable, canonical_table
 from records.database.engine import Database
-from records.people.viewer import DISTRICT, Viewer
 from records.snapshots.snapshot import Snapshot
+from records.staff.viewer import DISTRICT, Viewer
 from records.system.clock import to_utc
 
 READER_ROLE = "handrail_reader"

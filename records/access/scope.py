@@ -15,22 +15,15 @@ from typing import Any, Literal
 
 from records.canonical.schema import CONSENT_CATEGORIES, Category
 from records.database.engine import Database
-from records.people.accounts import is_current
-from records.people.viewer import (
-    ALL_CATEGORIES,
-    DISTRICT,
-    EMERGENCY_BASIS,
-    EMERGENCY_CATEGORIES,
-    PARTNER_ROLES,
-    ROLE_CATEGORIES,
-    SENSITIVE_CATEGORIES,
-    Grant,
-    Role,
-    Scope,
-    Viewer,
-    emergency_reference,
+from records.permissions import (
+    consents,
+    emergencies,
+    legal_holds,
+    opt_outs,
 )
-from records.permissions import consents, destructions, emergencies, legal_holds, opt_outs
+from records.permissions import (
+    destructions_in_progress as destructions,
+)
 from records.permissions.agreements import (
     PER_STUDENT_BASES,
     Agreement,
@@ -47,6 +40,21 @@ from records.snapshots.queries import (
     students_placeholder,
 )
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import is_current
+from records.staff.viewer import (
+    ALL_CATEGORIES,
+    DISTRICT,
+    EMERGENCY_BASIS,
+    EMERGENCY_CATEGORIES,
+    PARTNER_ROLES,
+    ROLE_CATEGORIES,
+    SENSITIVE_CATEGORIES,
+    Grant,
+    Role,
+    Scope,
+    Viewer,
+    emergency_reference,
+)
 
 
 def scope_for(

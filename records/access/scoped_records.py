@@ -15,7 +15,6 @@ import pandas as pd
 import pyarrow as pa
 
 from records.canonical.schema import HOUSING_SUPPORTS, CanonicalTable, Category, canonical_table
-from records.people.viewer import Scope
 from records.snapshots.queries import (
     EmptyTables,
     QueryableTables,
@@ -23,6 +22,7 @@ from records.snapshots.queries import (
     compile_on,
     placeholder_table,
 )
+from records.staff.viewer import Scope
 
 _VISIBILITY = "_visible"
 _ORGANIZATION = "_organization"
@@ -65,7 +65,7 @@ class ScopedRecords:
         >>> from datetime import date
         >>> from pathlib import Path
         >>> import pyarrow.parquet as pq
-        >>> from records.people.viewer import Grant, Role, Viewer
+        >>> from records.staff.viewer import Grant, Role, Viewer
         >>> from records.snapshots.snapshot import Snapshot
         >>> folder = Path(tempfile.mkdtemp())
         >>> rows = [{"student_id": "s1", "grade_level": 4}, {"student_id": "s2", "grade_level": 7}]

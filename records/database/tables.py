@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from records.canonical.schema import Category
-from records.database.category_list import CategoryList
+from records.database.category_list import CategoryList, LoggedCategoryList
 from records.system.clock import to_utc
 
 
@@ -304,7 +304,7 @@ class DisclosureRow(OrmTable):
     user_id: Mapped[str] = mapped_column(String(40))
     organization_id: Mapped[str] = mapped_column(String(80))
     student_ref: Mapped[str] = mapped_column(String(64), index=True)
-    categories: Mapped[frozenset[Category]] = mapped_column(CategoryList)
+    categories: Mapped[frozenset[str]] = mapped_column(LoggedCategoryList)
     purpose: Mapped[str] = mapped_column(Text)
     legal_basis: Mapped[str] = mapped_column(String(40))
     law_requires: Mapped[str] = mapped_column(String(3))

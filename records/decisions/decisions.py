@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from records.database.engine import Database
 from records.database.tables import DecisionRow
-from records.people.viewer import NotInScope, Role, Scope
+from records.staff.viewer import NotInScope, Role, Scope
 
 ACCEPTED, DISMISSED = "accepted", "dismissed"
 ACTIONS = (ACCEPTED, DISMISSED)

@@ -21,7 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from records.database.engine import Database
 from records.database.tables import ImpressionRow
-from records.people.viewer import Scope
+from records.staff.viewer import Scope
 
 _INSERT_OF_DIALECT = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 

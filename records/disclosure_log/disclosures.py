@@ -24,7 +24,7 @@ from records.disclosure_log.hash_chain import GENESIS, SEPARATOR, digest
 from records.disclosure_log.limits import DisclosureLimits, exceeded_limit, notify_once_a_day
 from records.disclosure_log.recordkeeping import law_requires
 from records.disclosure_log.student_references import ensure_references
-from records.people.viewer import Scope
+from records.staff.viewer import Scope
 from records.system.errors import UserError
 
 HASHED_COLUMNS = (

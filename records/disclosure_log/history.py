@@ -1,7 +1,8 @@
 """Reading the disclosure log: single disclosures, and sums by party and by account.
 
 Answers a family that asks who saw a record, and a district that asks what one account saw. It
-writes nothing, and does not verify the chain of what it reads.
+writes nothing, and does not verify the chain of what it reads: categories of a tampered row are
+read too, as plain strings where they name none.
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select
 
-from records.canonical.schema import Category
 from records.database.engine import Database
 from records.database.tables import DisclosureRow, LogStudentRow
 from records.disclosure_log.disclosures import HASHED_COLUMNS
 from records.disclosure_log.student_references import REFERENCE_MATCHES
-from records.people.viewer import emergency_reference
 from records.permissions.emergencies import Emergency
+from records.staff.viewer import emergency_reference
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Disclosure:
     organization_id: str
     student_ref: str
     student_id: str | None
-    categories: frozenset[Category]
+    categories: frozenset[str]
     purpose: str
     legal_basis: str
     law_requires: bool
@@ -60,7 +60,7 @@ class Party:
     legal_basis: str
     law_requires: bool
     agreement_id: str
-    categories: frozenset[Category]
+    categories: frozenset[str]
     looks: int
     first: str
     last: str
@@ -71,7 +71,7 @@ class Exposure:
     """What one account saw of one student; `student_id` is None once the student was destroyed."""
 
     student_id: str | None
-    categories: frozenset[Category]
+    categories: frozenset[str]
     looks: int
     first: str
     last: str
@@ -214,10 +214,10 @@ def _grouped(*columns: Any) -> Select[Any]:
     return select(*columns, *sums).group_by(*columns, DisclosureRow.categories)
 
 
-def _combine(parts: Sequence[Sequence[Any]]) -> tuple[frozenset[Category], int, str, str]:
+def _combine(parts: Sequence[Sequence[Any]]) -> tuple[frozenset[str], int, str, str]:
     """Groups that differ in their categories alone, as one."""
     categories, counts, first, last = zip(*parts, strict=True)
-    all_categories: frozenset[Category] = frozenset().union(*categories)
+    all_categories: frozenset[str] = frozenset().union(*categories)
     return all_categories, sum(counts), min(first), max(last)
 
 

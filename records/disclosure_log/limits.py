@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from records.database.tables import DisclosureRow, NoticeRow, OrganizationRow
 from records.disclosure_log.student_references import existing_references
-from records.people.notices import add_notice
-from records.people.viewer import Viewer
+from records.staff.notices import add_notice
+from records.staff.viewer import Viewer
 
 BEYOND_LIMIT = "too-many-students"
 """The kind of the notice about a person who requested more students than the limits allow."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from records.people.viewer import EMERGENCY_BASIS
 from records.permissions.agreements import LegalBasis
+from records.staff.viewer import EMERGENCY_BASIS
 
 
 class UnknownLegalBasis(ValueError):

@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 
 from records.database.engine import Database
 from records.database.tables import DisclosureRow, LogStudentRow
-from records.people.district_admins import is_district_admin
-from records.people.viewer import DISTRICT, Grant, Scope
+from records.staff.district_admins import is_district_admin
+from records.staff.viewer import DISTRICT, Grant, Scope
 
 REFERENCE_MATCHES = LogStudentRow.student_ref == DisclosureRow.student_ref
 """Joins a row of the log with the student it refers to."""

@@ -19,9 +19,9 @@ from sqlalchemy.orm import Session
 from records.canonical.schema import Category
 from records.database.engine import Database
 from records.database.tables import ConsentRow, OrganizationRow
-from records.people.accounts import AccountError, read_csv_rows
-from records.people.district_admins import require_district_admin
-from records.people.viewer import DISTRICT, Scope, Viewer
+from records.staff.accounts import AccountError, read_csv_rows
+from records.staff.district_admins import require_district_admin
+from records.staff.viewer import DISTRICT, Scope, Viewer
 from records.system.errors import UserError
 
 CONSENT_COLUMNS = (

@@ -18,17 +18,10 @@ from sqlalchemy.orm import Session
 from records.canonical.schema import Category
 from records.database.engine import Database
 from records.database.tables import EmergencyRow, OrganizationRow, StaffRow
-from records.people.district_admins import is_district_admin
-from records.people.notices import add_notice
-from records.people.viewer import (
-    DISTRICT,
-    EMERGENCY_CATEGORIES,
-    PARTNER_ROLES,
-    Role,
-    Scope,
-    Viewer,
-)
 from records.permissions.agreements import PER_STUDENT_BASES, agreements_in_force
+from records.staff.district_admins import is_district_admin
+from records.staff.notices import add_notice
+from records.staff.viewer import DISTRICT, EMERGENCY_CATEGORIES, PARTNER_ROLES, Role, Scope, Viewer
 from records.system.clock import add_elapsed, to_utc
 
 MIN_STATEMENT_LENGTH = 20

@@ -14,8 +14,8 @@ from sqlalchemy import select
 
 from records.database.engine import Database
 from records.database.tables import LegalHoldRow
-from records.people.district_admins import require_district_admin
-from records.people.viewer import Scope, Viewer
+from records.staff.district_admins import require_district_admin
+from records.staff.viewer import Scope, Viewer
 from records.system.errors import UserError
 
 

@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 
 from records.database.engine import Database
 from records.database.tables import OptOutRow
-from records.people.district_admins import require_district_admin
-from records.people.viewer import Scope, Viewer
 from records.permissions.consents import ConsentError, require_known_student
+from records.staff.district_admins import require_district_admin
+from records.staff.viewer import Scope, Viewer
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from records.database.engine import Database
-from records.people.district_admins import require_district_admin
-from records.people.viewer import Viewer
 from records.permissions.agreements import Agreement, Reinstatement, save_agreement
+from records.staff.district_admins import require_district_admin
+from records.staff.viewer import Viewer
 
 
 def reinstate(

@@ -17,11 +17,11 @@ from markupsafe import Markup
 from records.database.engine import Database
 from records.disclosure_log.history import Disclosure, Party, disclosures, parties
 from records.disclosure_log.recordkeeping import RECORDKEEPING_RULES
-from records.law.legal_demands import JUDICIAL_BASIS
-from records.people.accounts import Organization, organizations, staff_names
-from records.people.viewer import EMERGENCY_BASIS, emergency_reference
+from records.legal_demands.legal_demands import JUDICIAL_BASIS
 from records.permissions.agreements import latest_agreements
 from records.permissions.emergencies import Emergency, emergencies
+from records.staff.accounts import Organization, organizations, staff_names
+from records.staff.viewer import EMERGENCY_BASIS, emergency_reference
 from records.system.pdf import render_pdf
 from serving.exports.csv_export import csv_bytes
 from serving.rendering.templates import template_environment

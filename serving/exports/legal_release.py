@@ -18,10 +18,10 @@ from records.canonical.schema import TABLES, CanonicalTable, Category
 from records.database.engine import Database
 from records.disclosure_log.disclosures import record_disclosures
 from records.disclosure_log.limits import DisclosureLimits
-from records.law.legal_demands import JUDICIAL_BASIS, approved_demand, record_release
-from records.law.legal_documents import LegalDemandError
-from records.people.viewer import DISTRICT, Grant, NotInScope, Scope
+from records.legal_demands.legal_demands import JUDICIAL_BASIS, approved_demand, record_release
+from records.legal_demands.legal_documents import LegalDemandError
 from records.snapshots.snapshot import Snapshot
+from records.staff.viewer import DISTRICT, Grant, NotInScope, Scope
 from serving.exports.csv_export import csv_bytes
 
 _ABOUT = "Each file is one part of the record. A part that holds nothing has no file."

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Form, Request
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import RedirectResponse, Response
 
-from records.people.accounts import authenticate, end_session, start_session
+from records.staff.accounts import authenticate
+from records.staff.sessions import end_session, start_session
 from serving.pages.forms import CsrfForm
 from serving.site.dependencies import CurrentVisit
 from serving.site.security import (

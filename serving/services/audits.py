@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from fairness.approval.signoff import ApprovalService, ApprovedVersion, approved_model
 from fairness.audit.audit import Audit, AuditError
+from fairness.checks.policy import Policy
 from fairness.gate.findings import Finding
-from fairness.policy.policy import Policy
 from fairness.report import wording
 from fairness.report.report import audits_of_version
 from serving.site.visit import Visit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from records.disclosure_log.history import Disclosure
-from records.people.accounts import staff_names
+from records.staff.accounts import staff_names
 from serving.exports.disclosure_report import DisclosureLine, disclosure_line
 from serving.site.visit import Visit
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Request
 
-from records.people.accounts import session_viewer
-from records.people.viewer import PARTNER_ROLES, NotInScope, Role
+from records.staff.sessions import session_viewer
+from records.staff.viewer import PARTNER_ROLES, NotInScope, Role
 from serving.site.exceptions import SignInRequired
 from serving.site.navigation import AUDITOR_ROLES, PLACEMENT_ROLES
 from serving.site.security import cookie_name

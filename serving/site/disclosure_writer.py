@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from records.canonical.schema import Category
 from records.disclosure_log.disclosures import record_disclosures
-from records.people.viewer import EMERGENCY_BASIS, Grant, Scope
+from records.staff.viewer import EMERGENCY_BASIS, Grant, Scope
 from serving.wording import words
 
 if TYPE_CHECKING:

@@ -16,14 +16,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from fairness.policy.policy_file import PolicyError
+from fairness.checks.policy_file import PolicyError
 from records.access.publication import NotPublished
 from records.decisions.decisions import DecisionError
 from records.disclosure_log.disclosures import DisclosureLogUnavailable
 from records.disclosure_log.limits import TooManyStudents
-from records.people.district_admins import NotADistrictAdmin
-from records.people.viewer import NotInScope
 from records.snapshots.snapshot import NoSnapshot
+from records.staff.district_admins import NotADistrictAdmin
+from records.staff.viewer import NotInScope
 from records.suppression.small_numbers import SmallNumbersError
 from serving.site.exceptions import InvalidCsrfToken, SignInRequired, StaleSuggestion
 from serving.site.security import safe_redirect_path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from records.people.viewer import PARTNER_ROLES, Role
+from records.staff.viewer import PARTNER_ROLES, Role
 
 PLACEMENT_ROLES = frozenset({Role.CASEWORKER})
 """Who may plan how places are filled: nobody else's scope holds a suggestion

@@ -21,11 +21,11 @@ from records.canonical.schema import Category
 from records.database.engine import Database
 from records.decisions.exploration import current_exploration
 from records.disclosure_log.student_references import with_former_students
-from records.people.accounts import Organization, organizations
-from records.people.notices import count_unseen
-from records.people.viewer import DISTRICT, Role, Scope, Viewer
 from records.permissions.emergencies import Emergency, emergencies
 from records.snapshots.snapshot import NoSnapshot, Snapshot
+from records.staff.accounts import Organization, organizations
+from records.staff.notices import count_unseen
+from records.staff.viewer import DISTRICT, Role, Scope, Viewer
 from serving.site.disclosure_writer import DisclosureWriter
 from serving.site.exceptions import InvalidCsrfToken
 from serving.site.navigation import navigation

@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from fairness.approval.signoff import ApprovalService, approved_model
-from fairness.policy.policy import POLICY_FILE, Policy
-from fairness.policy.policy_file import PolicyError
+from fairness.checks.policy import POLICY_FILE, Policy
+from fairness.checks.policy_file import PolicyError
 from features.alerts import Alert, raise_alerts
 from features.build import build_features
 from records.access.scoped_records import ScopedRecords
@@ -28,7 +28,7 @@ from records.database.engine import Database
 from records.decisions.exploration import NO_EXPLORATION, ExplorationPolicy
 from records.decisions.impressions import Impression, RankedSupport
 from records.decisions.signoffs import signoffs
-from records.people.viewer import Scope
+from records.staff.viewer import Scope
 from records.suppression.small_numbers import SMALL_NUMBERS_FILE, SmallNumbersError
 from serving.students.suggestion_order import order_suggestions, weekly_draw
 from serving.students.suggestion_reasons import (

@@ -11,8 +11,8 @@ from datetime import date, datetime
 from fairness.report.wording import VERDICT_LABELS, VERDICT_SUMMARIES
 from fairness.report.wording import capital as capital
 from records.canonical.schema import Category
-from records.people.viewer import EMERGENCY_BASIS, Role
 from records.permissions.agreements import CITATIONS, LegalBasis
+from records.staff.viewer import EMERGENCY_BASIS, Role
 
 CATEGORIES: Mapping[Category, str] = {
     Category.DIRECTORY: "name, grade level, and school",
@@ -232,8 +232,13 @@ def feature_family(name: str) -> str:
 
 
 def categories(names: Collection[str]) -> str:
-    """Categories in the order in which people read them: "attendance, course grades"."""
-    return ", ".join(words for category, words in CATEGORIES.items() if category in names)
+    """Categories in the order in which people read them: "attendance, course grades".
+
+    A name that is no category, which only a tampered log holds, stands last and is called unknown.
+    """
+    known = [words for category, words in CATEGORIES.items() if category in names]
+    unknown = [f"unknown ({name})" for name in sorted(set(names) - set(CATEGORIES))]
+    return ", ".join(known + unknown)
 
 
 def category(name: Category) -> str:

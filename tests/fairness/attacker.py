@@ -18,8 +18,8 @@ import pandas as pd
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 
+from fairness.checks.checks import INTERSECTION_SEPARATOR
 from fairness.gate.findings import PublishedAudit
-from fairness.policy.checks import INTERSECTION_SEPARATOR
 from fairness.population.comparisons import NOT_RECORDED
 from tests.fairness.synthetic_districts import District
 

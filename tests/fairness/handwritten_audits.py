@@ -10,9 +10,9 @@ from datetime import date, datetime
 from fairness.audit.audit import Audit, verdict_of
 from fairness.audit.basis import AuditBasis
 from fairness.audit.mitigation import TradeoffCurve, TradeoffPoint
+from fairness.checks.policy import Policy
 from fairness.gate.findings import TOO_FEW, Finding, Group
 from fairness.gate.gate import Verdict, consequence
-from fairness.policy.policy import Policy
 
 POLICY = Policy.declared()
 BASIS = AuditBasis.current(POLICY)

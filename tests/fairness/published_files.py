@@ -13,8 +13,8 @@ import numpy as np
 from scipy.optimize import linprog
 
 from fairness.audit.audit import measure_population
-from fairness.policy.checks import CHECKS
-from fairness.policy.policy import Policy
+from fairness.checks.checks import CHECKS
+from fairness.checks.policy import Policy
 from fairness.population.students import AuditPopulation, audit_population, suggestions_for
 from fairness.report.report import audits_of_snapshot
 from records.snapshots.snapshot import Snapshot

@@ -14,12 +14,12 @@ import pandas as pd
 
 from fairness.audit.audit import Audit, compared_count, verdict_of
 from fairness.audit.basis import AuditBasis
+from fairness.checks.checks import INTERSECTION_SEPARATOR
+from fairness.checks.policy import Policy
 from fairness.gate.findings import Finding, Group, PublishedAudit
 from fairness.gate.gate import ComparisonVerdict, assign_verdicts
 from fairness.measures.model import model_measures
 from fairness.measures.proxies import ALL_FAMILIES, Proxy
-from fairness.policy.checks import INTERSECTION_SEPARATOR
-from fairness.policy.policy import Policy
 from fairness.population.comparisons import (
     NOT_RECORDED,
     GroupComparison,

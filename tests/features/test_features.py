@@ -22,8 +22,8 @@ from records.access.scope import pipeline_scope, scope_for
 from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import ABSENT_STATUSES, TABLES, Category
 from records.database.engine import open_database
-from records.people.viewer import Role, Viewer
 from records.snapshots.snapshot import Snapshot
+from records.staff.viewer import Role, Viewer
 from tests.records.conftest import (
     SECRET,
     TODAY,

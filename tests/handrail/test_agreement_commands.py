@@ -11,11 +11,11 @@ from handrail.cli import app
 from records.database.engine import Database, open_database
 from records.database.tables import StaffRow
 from records.disclosure_log.history import disclosures
-from records.people.accounts import Organization, add_organization, add_staff
-from records.people.viewer import DISTRICT, Role
 from records.permissions.agreements import agreement_versions
 from records.permissions.consents import CONSENT_COLUMNS, consents
 from records.permissions.opt_outs import opt_outs
+from records.staff.accounts import Organization, add_organization, add_staff
+from records.staff.viewer import DISTRICT, Role
 from tests.records import six_student_district
 from tests.records.conftest import agreement_text, snapshot_of
 

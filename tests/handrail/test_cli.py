@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from handrail.cli import app
 from records.database.engine import open_database
 from records.decisions.signoffs import signoffs
-from records.people.accounts import Organization, add_organization, add_staff
-from records.people.viewer import DISTRICT, Role
+from records.staff.accounts import Organization, add_organization, add_staff
+from records.staff.viewer import DISTRICT, Role
 
 PASSWORD = "a password of the test"
 

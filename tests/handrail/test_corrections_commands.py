@@ -18,9 +18,9 @@ from records.connectors.corrections import FORMULA_GUARD
 from records.database.engine import Database, open_database
 from records.identity.participants import Candidate, Match, MatchStatus, Participant, record_matches
 from records.loading.load_history import loads
-from records.people.accounts import Organization, add_organization, add_staff
-from records.people.viewer import DISTRICT, Role
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import Organization, add_organization, add_staff
+from records.staff.viewer import DISTRICT, Role
 
 PASSWORD = "a password of the test"
 OFFICER = "officer@district.example"

@@ -22,8 +22,8 @@ from records.disclosure_log.checkpoints import save_checkpoint
 from records.disclosure_log.disclosures import record_disclosures
 from records.disclosure_log.history import disclosures
 from records.disclosure_log.student_references import unlink_student
-from records.people.accounts import Organization, active_staff_member, add_organization, add_staff
-from records.people.viewer import DISTRICT, Role
+from records.staff.accounts import Organization, active_staff_member, add_organization, add_staff
+from records.staff.viewer import DISTRICT, Role
 from tests.handrail.test_cli import PASSWORD, in_process
 from tests.records import six_student_district
 from tests.records.conftest import SECRET, add_agreement, snapshot_of

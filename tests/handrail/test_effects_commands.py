@@ -14,9 +14,9 @@ import pytest
 
 from records.database.engine import open_database
 from records.decisions.program_costs import program_costs
-from records.people.accounts import Organization, add_organization, add_staff
-from records.people.viewer import DISTRICT, Role
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import Organization, add_organization, add_staff
+from records.staff.viewer import DISTRICT, Role
 from tests.handrail.test_cli import PASSWORD, in_process
 from tests.records.conftest import snapshot_of
 from training.effects.effects import FEW_SERVED, GAIN

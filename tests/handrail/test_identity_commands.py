@@ -9,7 +9,7 @@ import pytest
 
 from records.database.engine import open_database
 from records.identity.participants import linked_students
-from records.people.accounts import Organization, add_organization
+from records.staff.accounts import Organization, add_organization
 from tests.handrail.test_cli import in_process
 from tests.records.conftest import snapshot_of
 

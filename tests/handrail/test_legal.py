@@ -13,12 +13,12 @@ from handrail.settings import Settings
 from records.access.scope import scope_for
 from records.canonical.schema import Category
 from records.database.engine import Database, open_database
-from records.law.legal_demands import propose_release, record_demand
-from records.law.legal_documents import LegalDocument
-from records.people.accounts import Organization, add_organization, add_staff
-from records.people.viewer import DISTRICT, Role, Viewer
+from records.legal_demands.legal_demands import propose_release, record_demand
+from records.legal_demands.legal_documents import LegalDocument
 from records.permissions import legal_holds
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import Organization, add_organization, add_staff
+from records.staff.viewer import DISTRICT, Role, Viewer
 from tests.handrail.test_cli import PASSWORD, in_process
 from tests.records import six_student_district
 from tests.records.conftest import SECRET, snapshot_of

@@ -14,9 +14,9 @@ from handrail.cli import app
 from records.database.engine import open_database
 from records.disclosure_log.history import disclosures
 from records.loading.load_history import loads
-from records.people.accounts import Organization, add_organization, add_staff
-from records.people.viewer import DISTRICT, Role
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import Organization, add_organization, add_staff
+from records.staff.viewer import DISTRICT, Role
 
 PASSWORD = "a password of the test"
 OFFICER = "officer@district.example"

@@ -26,9 +26,9 @@ from fairness.approval.signoff import (
     record_audit,
     rollback,
 )
+from fairness.checks.policy import Policy
+from fairness.checks.policy_file import Consequence
 from fairness.gate.gate import Verdict
-from fairness.policy.policy import Policy
-from fairness.policy.policy_file import Consequence
 from fairness.report.report import audits_of_snapshot, audits_of_version, latest_audit
 from handrail.cli import app
 from handrail.demo import write_source_files
@@ -41,9 +41,9 @@ from records.database.engine import open_database
 from records.decisions.impressions import log_impressions
 from records.decisions.signoffs import signoffs
 from records.loading.load import load
-from records.people.accounts import active_staff_member, add_staff
-from records.people.viewer import DISTRICT, Role
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import active_staff_member, add_staff
+from records.staff.viewer import DISTRICT, Role
 from serving.wording.words import day
 from tests.fairness.published_files import (
     small_counts_in_audits,

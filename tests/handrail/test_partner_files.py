@@ -19,8 +19,8 @@ from records.identity.participants import (
     record_matches,
     resolve_participant,
 )
-from records.people.accounts import Organization, add_organization
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import Organization, add_organization
 
 ROSTER = "sourcedId,role,givenName,familyName,grades,orgSourcedIds\n" + "".join(
     f"s{n},student,{first},{last},05,k1\n"

@@ -12,9 +12,9 @@ from handrail.cli import app
 from handrail.commands.serve import resume_destructions
 from handrail.settings import Settings
 from records.database.engine import open_database
-from records.law.certificates import certificates
-from records.people.accounts import Organization, add_organization, add_staff
-from records.people.viewer import DISTRICT, Role
+from records.destruction.certificates import certificates
+from records.staff.accounts import Organization, add_organization, add_staff
+from records.staff.viewer import DISTRICT, Role
 from tests.records.conftest import add_agreement, snapshot_of
 from tests.serving import district
 
@@ -93,7 +93,7 @@ def test_what_was_cut_off_is_said_finished_by_command_and_by_the_sites_start(  #
 
     for student, arguments in (("s01", ("destroy", "finish")), ("s02", ())):
         with monkeypatch.context() as patched:
-            patched.setattr("records.law.destruction.publish_if_needed", stop)
+            patched.setattr("records.destruction.destruction.publish_if_needed", stop)
             code, output = run("destroy", "student", student, "--as", "officer@district.example")
             assert (code, "the disk is full" in output) == (2, True)
         for command in (("destroy", "list"), ("records", "status")):

@@ -19,7 +19,7 @@ from handrail.demo.partners import PASSWORD, all_staff
 from handrail.settings import DEMO_MARKER_FILE, Settings, SettingsError
 from records.database.engine import open_database
 from records.disclosure_log.limits import DisclosureLimits
-from records.people.accounts import authenticate, organizations, staff_names
+from records.staff.accounts import authenticate, organizations, staff_names
 from serving.app import create_app
 
 ELSEWHERE = (

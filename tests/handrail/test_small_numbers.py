@@ -172,7 +172,7 @@ def test_what_a_challenger_and_draws_have_shown_obeys(home: Path):
     log_impressions(database, lists, AT)
     said = run("shadow", "--home", str(home))
     assert small(re.findall(r"\d+", said.replace("Version 1 ", ""))) == []
-    assert "fewer than 20 students would stand out" in said or "is not told" not in said
+    assert f"it would reveal fewer than {SMALLEST} students" in said or "suppressed" not in said
     log_impressions(database, shown_on(TODAY, students=students[:15]), AT)
     said = run("exploration", "found", "--home", str(home))
     assert f"of fewer than {SMALLEST} students" in said

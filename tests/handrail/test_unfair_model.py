@@ -22,9 +22,9 @@ from typer.testing import CliRunner
 
 from fairness.approval.signoff import ApprovalService, SignoffRefused, approved_model, sign
 from fairness.audit.audit import Audit
+from fairness.checks.policy import Policy
+from fairness.checks.policy_file import Consequence
 from fairness.gate.gate import Verdict
-from fairness.policy.policy import Policy
-from fairness.policy.policy_file import Consequence
 from fairness.report.report import latest_audit, write_report
 from features.catalog import feature_names
 from handrail.cli import LazyCommand, app
@@ -32,8 +32,8 @@ from handrail.settings import Settings
 from records.database.engine import open_database
 from records.database.tables import SignoffRow
 from records.decisions.signoffs import SIGNED, Signoff, add_signoff
-from records.people.accounts import Organization, active_staff_member, add_organization, add_staff
-from records.people.viewer import DISTRICT, Role
+from records.staff.accounts import Organization, active_staff_member, add_organization, add_staff
+from records.staff.viewer import DISTRICT, Role
 from serving.students.caseload import NO_APPROVED_MODEL, ApprovedModelCache
 from tests.records.conftest import snapshot_of
 from training.ranking.model_file import write_model

@@ -15,7 +15,6 @@ from records.connectors.protocol import RowSink
 from records.database.engine import Database, open_database
 from records.database.tables import ConsentRow, OrganizationRow, StaffRow
 from records.loading.load import load
-from records.people.viewer import Role, Viewer
 from records.permissions.agreements import (
     PURPOSE_KINDS,
     LegalBasis,
@@ -23,6 +22,7 @@ from records.permissions.agreements import (
     save_agreement,
 )
 from records.snapshots.snapshot import Snapshot
+from records.staff.viewer import Role, Viewer
 from records.system.progress import ProgressCallback
 from tests.database_copies import make_database
 

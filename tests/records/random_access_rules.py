@@ -29,7 +29,6 @@ from records.database.tables import (
     StaffRow,
     UnfinishedDestructionRow,
 )
-from records.people.viewer import DISTRICT, Role, Viewer
 from records.permissions.agreements import (
     Reinstatement,
     parse_agreement,
@@ -37,6 +36,7 @@ from records.permissions.agreements import (
     save_agreement,
 )
 from records.snapshots.snapshot import Snapshot
+from records.staff.viewer import DISTRICT, Role, Viewer
 from records.system.clock import to_utc
 from tests.records.conftest import AGREEMENT, Rows, agreement_text, snapshot_of
 

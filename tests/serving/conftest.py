@@ -19,15 +19,10 @@ from records.access.scope import scope_for
 from records.database.engine import Database, open_database
 from records.disclosure_log.history import Disclosure, disclosures
 from records.disclosure_log.limits import DisclosureLimits
-from records.people.accounts import (
-    Organization,
-    active_staff_member,
-    add_organization,
-    add_staff,
-    start_session,
-)
-from records.people.viewer import DISTRICT, Role
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import Organization, active_staff_member, add_organization, add_staff
+from records.staff.sessions import start_session
+from records.staff.viewer import DISTRICT, Role
 from serving.app import SiteConfig, create_app
 from tests.approved_home import SECRET
 from tests.records.conftest import add_agreement, snapshot_of

@@ -9,8 +9,8 @@ from pydantic import Field
 from starlette.responses import RedirectResponse, Response
 
 from records.decisions.decisions import decisions_for_student
-from records.people.accounts import staff_names
-from records.people.viewer import Role
+from records.staff.accounts import staff_names
+from records.staff.viewer import Role
 from serving.pages.forms import CsrfForm
 from serving.rendering import charts
 from serving.services.decisions import decide_on_suggestion

@@ -22,8 +22,6 @@ from records.access.explanation import (
     explain_access,
 )
 from records.canonical.schema import CONSENT_CATEGORIES, Category
-from records.people.accounts import all_staff, staff_names
-from records.people.viewer import PARTNER_ROLES, ROLE_CATEGORIES, NotInScope, Role, Viewer
 from records.permissions.agreement_diff import DiffLine, describe_changes, diff_lines
 from records.permissions.agreements import (
     PER_STUDENT_BASES,
@@ -32,6 +30,8 @@ from records.permissions.agreements import (
     StoredAgreement,
     agreement_versions,
 )
+from records.staff.accounts import all_staff, staff_names
+from records.staff.viewer import PARTNER_ROLES, ROLE_CATEGORIES, NotInScope, Role, Viewer
 from serving.pages.forms import NO_SUCH_STUDENT
 from serving.services.agreements import visible_agreements
 from serving.site.dependencies import CurrentVisit, DistrictAdminVisit

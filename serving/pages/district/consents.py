@@ -14,8 +14,6 @@ from pydantic import Field
 from starlette.responses import RedirectResponse, Response
 
 from records.canonical.schema import Category
-from records.people.accounts import staff_names
-from records.people.viewer import DISTRICT, NotInScope
 from records.permissions.consents import (
     Consent,
     ConsentError,
@@ -26,6 +24,8 @@ from records.permissions.consents import (
     revoke_consent,
 )
 from records.permissions.opt_outs import add_opt_out, end_opt_out, opt_outs
+from records.staff.accounts import staff_names
+from records.staff.viewer import DISTRICT, NotInScope
 from serving.pages.forms import (
     NO_SUCH_STUDENT,
     CsrfForm,

@@ -30,7 +30,7 @@ from records.identity.participants import (
     review_queue,
     unmatched,
 )
-from records.people.accounts import staff_names
+from records.staff.accounts import staff_names
 from serving.pages.forms import Code, CsrfForm
 from serving.pages.pager import Pager
 from serving.site.dependencies import DistrictAdminVisit

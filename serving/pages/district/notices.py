@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Form
 from starlette.responses import RedirectResponse, Response
 
-from records.people.accounts import staff_names
-from records.people.notices import mark_seen, notices
+from records.staff.accounts import staff_names
+from records.staff.notices import mark_seen, notices
 from serving.pages.forms import CsrfForm
 from serving.site.dependencies import DistrictAdminVisit
 

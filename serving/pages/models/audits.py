@@ -18,13 +18,13 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 
 from fairness.approval.signoff import SignoffRefused, refuse, sign, signoff_requirements
 from fairness.audit.audit import Audit
-from fairness.policy.policy import Policy
+from fairness.checks.policy import Policy
 from fairness.report import wording
 from fairness.report.report import audit_folder, checks_html, findings_css, findings_html
 from fairness.report.views import compare_audits
 from records.decisions.signoffs import SIGNED, Signoff, signoffs, verified_signoffs
-from records.people.accounts import staff_names
-from records.people.viewer import Role
+from records.staff.accounts import staff_names
+from records.staff.viewer import Role
 from serving.pages.forms import CsrfForm
 from serving.services.audits import (
     AuditedVersion,

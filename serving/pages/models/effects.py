@@ -23,7 +23,7 @@ from records.decisions.program_costs import (
     program_costs,
     set_program_cost,
 )
-from records.people.accounts import staff_names
+from records.staff.accounts import staff_names
 from records.suppression.small_numbers import SmallNumbersError
 from serving.pages.forms import CsrfForm, ShortText, field_message
 from serving.rendering.charts import Dot, DotPlot, dot_plot

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from records.disclosure_log.checkpoints import saved_checkpoints
 from records.disclosure_log.history import count_disclosures, disclosures
 from records.disclosure_log.verification import Verification, verify_log
-from records.people.accounts import staff_names
-from records.people.viewer import DISTRICT, NotInScope
+from records.staff.accounts import staff_names
+from records.staff.viewer import DISTRICT, NotInScope
 from serving.exports.disclosure_report import (
     MAX_DISCLOSURES_LISTED,
     DisclosureReport,

@@ -17,8 +17,6 @@ from starlette.responses import RedirectResponse, Response
 
 from records.canonical.schema import Category
 from records.disclosure_log.history import emergency_disclosure_count
-from records.people.accounts import staff_names
-from records.people.viewer import NotInScope
 from records.permissions.emergencies import (
     MAX_HOURS,
     MIN_STATEMENT_LENGTH,
@@ -30,6 +28,8 @@ from records.permissions.emergencies import (
     end_emergency,
     open_emergency,
 )
+from records.staff.accounts import staff_names
+from records.staff.viewer import NotInScope
 from serving.pages.forms import NO_SUCH_STUDENT, Code, CsrfForm, LongText
 from serving.site.dependencies import (
     CaseworkerVisit,

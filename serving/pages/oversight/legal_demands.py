@@ -16,7 +16,7 @@ from pydantic import Field
 from starlette.responses import RedirectResponse, Response
 
 from records.canonical.schema import Category
-from records.law.legal_demands import (
+from records.legal_demands.legal_demands import (
     RELEASE_DAYS,
     Demand,
     DemandAction,
@@ -33,7 +33,7 @@ from records.law.legal_demands import (
     release_barrier,
     release_closes_at,
 )
-from records.law.legal_documents import (
+from records.legal_demands.legal_documents import (
     DEMANDABLE_CATEGORIES,
     DOCUMENT_KINDS,
     NOTICE_DAYS,
@@ -41,9 +41,9 @@ from records.law.legal_documents import (
     LegalDemandError,
     LegalDocument,
 )
-from records.people.accounts import staff_names
-from records.people.viewer import NotInScope
 from records.permissions.legal_holds import Hold, LegalHoldError, holds, lift_hold, place_hold
+from records.staff.accounts import staff_names
+from records.staff.viewer import NotInScope
 from serving.exports.legal_release import create_release
 from serving.pages.forms import (
     NO_SUCH_STUDENT,

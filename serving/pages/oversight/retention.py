@@ -8,9 +8,9 @@ from datetime import date
 from fastapi import APIRouter, HTTPException
 from starlette.responses import Response
 
-from records.law.backups import backups
-from records.law.certificates import Certificate, certificates, overdue_destructions
-from records.permissions.destructions import unfinished_destructions
+from records.destruction.backups import backups
+from records.destruction.certificates import Certificate, certificates, overdue_destructions
+from records.permissions.destructions_in_progress import unfinished_destructions
 from serving.site.dependencies import DistrictAdminVisit
 from serving.site.visit import Visit
 

@@ -25,18 +25,18 @@ from fairness.approval.signoff import (
 )
 from fairness.audit.audit import FORMAT, Audit, AuditError, audit_model
 from fairness.audit.basis import AuditBasis, measure_files
+from fairness.checks.checks import CHECKS
+from fairness.checks.policy import Policy
+from fairness.checks.policy_file import Consequence
 from fairness.gate.gate import Verdict
-from fairness.policy.checks import CHECKS
-from fairness.policy.policy import Policy
-from fairness.policy.policy_file import Consequence
 from fairness.report.report import audit_folder, audits_of_version, latest_audit, write_report
 from features.alerts import ALERT_RULES
 from features.catalog import feature_names
 from records.database.engine import Database, open_database
 from records.database.tables import GateRecordRow, SignoffRow, StaffRow
 from records.decisions.signoffs import SIGNED, Signoff, add_signoff, seal, signoffs
-from records.people.viewer import DISTRICT, Role, Viewer
 from records.snapshots.snapshot import Snapshot
+from records.staff.viewer import DISTRICT, Role, Viewer
 from tests.records.conftest import TODAY, add_organization, snapshot_of
 from training.episodes.episodes import Episodes, build_episodes
 from training.estimation.policy_value import Estimate

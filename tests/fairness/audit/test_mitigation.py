@@ -29,7 +29,7 @@ from fairness.audit.mitigation import (
     publishable_gap,
     tradeoff_curves,
 )
-from fairness.policy.policy import Policy
+from fairness.checks.policy import Policy
 from fairness.population.comparisons import NOT_RECORDED
 from fairness.population.students import AuditPopulation, suggestions_for
 from features.catalog import feature_names

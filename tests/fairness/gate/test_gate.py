@@ -16,6 +16,9 @@ from hypothesis import strategies as st
 from scipy.stats import t as student
 
 from fairness.audit.audit import verdict_of
+from fairness.checks.checks import CHECKS
+from fairness.checks.policy import Threshold
+from fairness.checks.policy_file import Consequence
 from fairness.gate.gate import (
     Verdict,
     assign_verdicts,
@@ -24,9 +27,6 @@ from fairness.gate.gate import (
     overall_verdict,
     worst_verdict,
 )
-from fairness.policy.checks import CHECKS
-from fairness.policy.policy import Threshold
-from fairness.policy.policy_file import Consequence
 from fairness.population.comparisons import GroupComparison, Measure, compare_groups
 from tests.fairness.synthetic_districts import POLICY, advice_from, find_finding, synthetic_district
 

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fairness.checks.policy import Policy
 from fairness.gate.gate import Verdict, assign_verdicts
 from fairness.measures.use import impression_measures, use_measures
-from fairness.policy.policy import Policy
 from fairness.population.comparisons import compare_groups
 from fairness.population.students import AuditPopulation
 from records.access.scope import pipeline_scope
@@ -26,7 +26,7 @@ from records.decisions.decisions import (
     record_decision,
 )
 from records.decisions.impressions import Impression, RankedSupport, log_impressions
-from records.people.viewer import DISTRICT, Grant, NotInScope, Role, Scope, Viewer
+from records.staff.viewer import DISTRICT, Grant, NotInScope, Role, Scope, Viewer
 from tests.records.conftest import snapshot_of
 
 POLICY = Policy.declared()

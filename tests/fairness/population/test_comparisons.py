@@ -26,7 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from fairness.policy.checks import CHECKS
+from fairness.checks.checks import CHECKS
 from fairness.population.comparisons import NOT_RECORDED, GroupComparison, Measure, compare_groups
 from tests.fairness.synthetic_districts import POLICY, District, synthetic_district
 

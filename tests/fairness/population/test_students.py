@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
+from fairness.checks.policy import Policy
 from fairness.gate.gate import ComparisonVerdict, Verdict, assign_verdicts
 from fairness.measures.matched_pairs import matched_pair_measures
 from fairness.measures.model import exposure, model_measures
 from fairness.measures.past import calibration_measures, past_support_measures, record_measures
 from fairness.measures.proxies import ALL_FAMILIES, auc, proxy_strengths
-from fairness.policy.policy import Policy
 from fairness.population.comparisons import NOT_RECORDED, Measure, MeasureTable, compare_groups
 from fairness.population.students import (
     AuditPopulation,

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fairness.checks.checks import CHECKS, INTERSECTION_SEPARATOR
+from fairness.checks.policy_file import Consequence
 from fairness.gate.findings import PublishedAudit
 from fairness.gate.gate import Verdict
 from fairness.measures.matched_pairs import matched_pair_measures
 from fairness.measures.past import past_support_measures
-from fairness.policy.checks import CHECKS, INTERSECTION_SEPARATOR
-from fairness.policy.policy_file import Consequence
 from fairness.population.comparisons import NOT_RECORDED, Measure, MeasureTable
 from fairness.publication.publishing import publish
 from features.catalog import feature_names

@@ -17,11 +17,11 @@ import pytest
 from markupsafe import Markup, escape
 
 from fairness.audit.audit import Audit, AuditError, verdict_of
+from fairness.checks.checks import CHECKS, INTERSECTION_SEPARATOR
+from fairness.checks.policy_file import Consequence
 from fairness.gate.findings import Finding
 from fairness.gate.gate import Verdict
 from fairness.measures.proxies import ALL_FAMILIES, Proxy
-from fairness.policy.checks import CHECKS, INTERSECTION_SEPARATOR
-from fairness.policy.policy_file import Consequence
 from fairness.population.comparisons import NOT_RECORDED
 from fairness.report import views
 from fairness.report import wording as words

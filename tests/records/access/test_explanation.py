@@ -14,9 +14,9 @@ from records.access.scope import scope_for
 from records.canonical.schema import Category
 from records.database.engine import Database
 from records.database.tables import ConsentRow, EmergencyRow, LegalHoldRow, OptOutRow, StaffRow
-from records.people.viewer import DISTRICT, Role, Viewer
 from records.permissions.agreements import latest_agreements, revoke_agreement
 from records.snapshots.snapshot import Snapshot
+from records.staff.viewer import DISTRICT, Role, Viewer
 from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,

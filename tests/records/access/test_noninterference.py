@@ -14,7 +14,7 @@ from records.access.scope import scope_for
 from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import TABLES, Category
 from records.database.engine import open_database
-from records.people.viewer import Role, Viewer
+from records.staff.viewer import Role, Viewer
 from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,

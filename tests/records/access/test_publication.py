@@ -29,8 +29,8 @@ from records.access.publication import (
 )
 from records.access.row_security import RowSecuredSnapshot
 from records.database.engine import Database
-from records.people.viewer import DISTRICT, Role
 from records.snapshots.snapshot import Snapshot
+from records.staff.viewer import DISTRICT, Role
 from tests.records import six_student_district
 from tests.records.conftest import InMemory, add_organization, snapshot_of
 from tests.records.loading.test_kills import FORK, forking, run

@@ -28,10 +28,10 @@ from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import TABLES, Category
 from records.database.engine import Database, open_database
 from records.database.tables import AgreementRow, AgreementTermsRow
-from records.people.viewer import DISTRICT, Role, Viewer
 from records.permissions.agreements import parse_agreement
 from records.snapshots.queries import _compile
 from records.snapshots.snapshot import Snapshot
+from records.staff.viewer import DISTRICT, Role, Viewer
 from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,

@@ -15,9 +15,9 @@ from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import TABLES, Category
 from records.database.engine import Database
 from records.database.tables import ConsentRow, OptOutRow, StaffRow
-from records.people.viewer import DISTRICT, NotInScope, Role, Scope, Viewer
 from records.permissions.agreements import revoke_agreement
 from records.snapshots.snapshot import Snapshot
+from records.staff.viewer import DISTRICT, NotInScope, Role, Scope, Viewer
 from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,

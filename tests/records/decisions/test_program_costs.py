@@ -20,8 +20,8 @@ from records.decisions.program_costs import (
     replace_program_costs,
     set_program_cost,
 )
-from records.people.district_admins import NotADistrictAdmin
-from records.people.viewer import DISTRICT, Role
+from records.staff.district_admins import NotADistrictAdmin
+from records.staff.viewer import DISTRICT, Role
 from tests.records.conftest import add_organization
 from tests.records.row_secured_database import row_secured_database
 

@@ -42,10 +42,10 @@ from records.disclosure_log.recordkeeping import (
 )
 from records.disclosure_log.student_references import unlink_student
 from records.disclosure_log.verification import Verification, verify_log
-from records.people.notices import notices
-from records.people.viewer import EMERGENCY_BASIS, NotInScope, Role, Scope
 from records.permissions.agreements import LegalBasis
 from records.snapshots.snapshot import Snapshot
+from records.staff.notices import notices
+from records.staff.viewer import EMERGENCY_BASIS, NotInScope, Role, Scope
 from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,

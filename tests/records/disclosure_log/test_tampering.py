@@ -18,8 +18,9 @@ from records.database.engine import open_database
 from records.disclosure_log.checkpoints import export_checkpoint, read_checkpoints, save_checkpoint
 from records.disclosure_log.disclosures import chain_hash, record_disclosures
 from records.disclosure_log.hash_chain import GENESIS
+from records.disclosure_log.history import disclosures, exposures, parties
 from records.disclosure_log.verification import Verification, verify_log
-from records.people.viewer import Role
+from records.staff.viewer import Role
 from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,
@@ -219,6 +220,24 @@ def test_values_of_another_type_with_the_same_text_are_found(
         with tampered(log, tmp_path) as file:
             file.execute(f"UPDATE disclosures SET {column} = ? WHERE seq = 7", (value,))  # noqa: S608
         assert (outcome_of(tmp_path).problem or "").startswith("row 7 "), (column, value)
+
+
+@pytest.mark.parametrize("stored", ["directory;diagnoses", b"directory;diagnoses"])
+def test_a_category_that_does_not_exist_is_found_and_can_still_be_read(
+    log: Path, tmp_path: Path, stored: str | bytes
+):  # R24: who looks at a tampered log is shown what stands in it
+    with tampered(log, tmp_path) as file:
+        file.execute("UPDATE disclosures SET categories = ? WHERE seq = 7", (stored,))
+    assert (outcome_of(tmp_path).problem or "").startswith("row 7 ")
+    database = open_database(f"sqlite:///{tmp_path / 'handrail.db'}")
+    rows = {row.seq: row.categories for row in disclosures(database)}
+    (party,) = parties(database, "s1")
+    (first, second) = exposures(database, disclosures(database)[0].user_id, NOW.date(), NOW.date())
+    database.engine.dispose()
+    assert rows[7] == {Category.DIRECTORY, "diagnoses"} and rows[8] == {Category.DIRECTORY}
+    assert party.categories == {Category.DIRECTORY, "diagnoses"} and party.looks == ROWS // 2
+    assert first.categories == {Category.DIRECTORY, "diagnoses"}
+    assert second.categories == {Category.DIRECTORY}
 
 
 def test_a_row_that_is_no_text_at_all_is_named_too(log: Path, tmp_path: Path):  # R24

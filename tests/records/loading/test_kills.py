@@ -24,9 +24,9 @@ from records.disclosure_log.disclosures import record_disclosures
 from records.disclosure_log.history import count_disclosures
 from records.disclosure_log.verification import verify_log
 from records.loading.load import load
-from records.people.accounts import active_staff_member
-from records.people.viewer import Role
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import active_staff_member
+from records.staff.viewer import Role
 from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,

@@ -11,8 +11,6 @@ import pytest
 
 from records.database.engine import Database
 from records.database.tables import AgreementRow
-from records.people.district_admins import NotADistrictAdmin
-from records.people.viewer import DISTRICT, Role
 from records.permissions.agreements import (
     PURPOSE_KINDS,
     AgreementError,
@@ -26,6 +24,8 @@ from records.permissions.agreements import (
     save_agreement,
 )
 from records.permissions.reinstatements import reinstate
+from records.staff.district_admins import NotADistrictAdmin
+from records.staff.viewer import DISTRICT, Role
 from tests.records.conftest import add_organization, agreement_text
 
 REQUIRED = tuple(line.split(" =")[0] for line in agreement_text().splitlines() if " =" in line)

@@ -11,8 +11,6 @@ from records.access.scope import scope_for
 from records.canonical.schema import Category
 from records.database.engine import Database
 from records.database.tables import StaffRow
-from records.people.district_admins import NotADistrictAdmin
-from records.people.viewer import DISTRICT, Role, Scope, Viewer
 from records.permissions.consents import (
     CONSENT_COLUMNS,
     ConsentError,
@@ -24,6 +22,8 @@ from records.permissions.consents import (
 )
 from records.permissions.opt_outs import add_opt_out, end_opt_out, opt_outs
 from records.snapshots.snapshot import Snapshot
+from records.staff.district_admins import NotADistrictAdmin
+from records.staff.viewer import DISTRICT, Role, Scope, Viewer
 from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,

@@ -22,8 +22,6 @@ from records.database.engine import Database
 from records.database.tables import OptOutRow, StaffRow
 from records.disclosure_log.disclosures import record_disclosures
 from records.disclosure_log.history import disclosures, emergency_disclosure_count
-from records.people.notices import count_unseen, notices
-from records.people.viewer import DISTRICT, EMERGENCY_BASIS, NotInScope, Role, Scope, Viewer
 from records.permissions.agreements import parse_agreement, save_agreement
 from records.permissions.emergencies import (
     MAX_HOURS,
@@ -37,6 +35,8 @@ from records.permissions.emergencies import (
 )
 from records.permissions.legal_holds import place_hold
 from records.snapshots.snapshot import Snapshot
+from records.staff.notices import count_unseen, notices
+from records.staff.viewer import DISTRICT, EMERGENCY_BASIS, NotInScope, Role, Scope, Viewer
 from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,

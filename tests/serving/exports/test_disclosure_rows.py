@@ -21,9 +21,9 @@ from records.canonical.schema import Category
 from records.database.engine import Database
 from records.disclosure_log.history import Disclosure, count_disclosures, disclosures
 from records.disclosure_log.student_references import unlink_student
-from records.people.accounts import active_staff_member
 from records.permissions.emergencies import open_emergency
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import active_staff_member
 from serving.app import SiteConfig, create_app
 from serving.wording import words
 from tests.database_copies import copy_rows

@@ -10,7 +10,6 @@ import pytest
 
 from records.access.explanation import explain_access
 from records.canonical.schema import Category
-from records.people.accounts import active_staff_member
 from records.permissions.agreements import (
     LegalBasis,
     agreement_versions,
@@ -19,6 +18,7 @@ from records.permissions.agreements import (
     save_agreement,
 )
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import active_staff_member
 from tests.records.conftest import add_agreement, agreement_text
 from tests.serving import district
 from tests.serving.conftest import GRANTED, NOW, STAFF, TestSite

@@ -16,9 +16,9 @@ import pytest
 
 from fairness.approval.signoff import ApprovalService, record_audit
 from fairness.audit.audit import Audit
+from fairness.checks.policy import Policy
+from fairness.checks.policy_file import Consequence
 from fairness.gate.gate import Verdict
-from fairness.policy.policy import Policy
-from fairness.policy.policy_file import Consequence
 from fairness.report.report import audit_folder, latest_audit
 from records.database.engine import open_database
 from records.decisions.signoffs import signoffs
@@ -324,7 +324,7 @@ def test_a_candidate_waits_in_the_queue_until_it_is_decided(site: TestSite):
     assert (
         "Failed" in third
         and "<dt>Stopped by</dt><dd>Missed</dd>" in third
-        and "not judged" in third
+        and "not evaluated" in third
     )
     assert f"<dd>{len(stopped.asking)}: " in third
     assert "Cannot tell" in second and "Stopped by" not in second
@@ -504,7 +504,7 @@ def test_a_candidate_is_held_against_what_serves_and_an_audit_against_the_one_be
             f"/audits/compare?first=1&second=1&first_audit={first.sha256}&second_audit={again.sha256}"
         ).text
     )
-    assert "nothing has changed" in page
+    assert "Nothing that counts toward the verdict has changed." in page
 
 
 @pytest.mark.parametrize(

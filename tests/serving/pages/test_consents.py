@@ -10,9 +10,9 @@ import httpx2
 import pytest
 
 from records.canonical.schema import Category
-from records.people.accounts import active_staff_member
 from records.permissions.consents import consents
 from records.permissions.opt_outs import opt_outs
+from records.staff.accounts import active_staff_member
 from tests.serving import district
 from tests.serving.conftest import NOW, STAFF, TestSite
 from tests.serving.crawl import csrf_of

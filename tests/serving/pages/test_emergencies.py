@@ -14,10 +14,10 @@ from sqlalchemy import text
 
 from records.access.scope import scope_for
 from records.canonical.schema import Category
-from records.people.accounts import active_staff_member
 from records.permissions.emergencies import REQUESTABLE_CATEGORIES, emergencies
 from records.permissions.legal_holds import place_hold
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import active_staff_member
 from tests.records.conftest import add_agreement
 from tests.serving.conftest import NOW, SECRET, STAFF, TestSite
 from tests.serving.crawl import crawl, csrf_of

@@ -15,11 +15,12 @@ import httpx2
 import pytest
 from sqlalchemy import text
 
-from records.law.legal_demands import RELEASE_DAYS, demands, events
-from records.law.legal_documents import NOTICE_DAYS
-from records.people.accounts import add_staff, start_session
-from records.people.viewer import DISTRICT, Role
+from records.legal_demands.legal_demands import RELEASE_DAYS, demands, events
+from records.legal_demands.legal_documents import NOTICE_DAYS
 from records.permissions import legal_holds
+from records.staff.accounts import add_staff
+from records.staff.sessions import start_session
+from records.staff.viewer import DISTRICT, Role
 from tests.records.conftest import snapshot_of
 from tests.serving import district
 from tests.serving.conftest import NOW, PASSWORD, STAFF, TestSite
@@ -365,7 +366,7 @@ def test_a_hold_hides_the_student_at_the_next_request_and_lifting_brings_them_ba
     assert "Quillfeather" not in one_line(caseworker.get("/caseload").text)
     for student, reason, said in (
         (code, "Again", "under a legal hold already"),
-        ("0" * 20, "x", "no student with"),
+        ("0" * 20, "x", "No student has this ID or page code"),
         (code, " ", "say why"),
     ):
         refused = send(first, "/holds", student=student, reason=reason)
@@ -406,7 +407,9 @@ def test_what_is_not_whole_is_not_written_down(
 def test_what_was_typed_is_still_there_when_something_was_missing(
     site: TestSite, first: httpx2.Client
 ):
-    page = written_down(site, first, reason=" ", issuer='"><script>alert(1)</script>').text
+    page = one_line(
+        written_down(site, first, reason=" ", issuer='"><script>alert(1)</script>').text
+    )
     assert "Please give a reason" in page and "<script" not in page and "&lt;script&gt;" in page
     assert re.search(r'value="subpoena" required checked', page) and re.search(
         r'value="attendance" checked', page

@@ -18,9 +18,10 @@ import pytest
 from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
 from records.decisions.impressions import logged_impressions
-from records.people.accounts import active_staff_member, start_session
-from records.people.viewer import Scope
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import active_staff_member
+from records.staff.sessions import start_session
+from records.staff.viewer import Scope
 from serving.site.navigation import PLACEMENT_ROLES
 from serving.students.caseload import Caseload, RankingInputs, caseload
 from tests.random_districts import redraw_out_of_scope

@@ -9,10 +9,10 @@ from html import unescape
 
 import pytest
 
-from records.law.backups import Backup, add_backup
-from records.law.certificates import certificates
-from records.law.destruction import destroy_student
-from records.people.accounts import active_staff_member
+from records.destruction.backups import Backup, add_backup
+from records.destruction.certificates import certificates
+from records.destruction.destruction import destroy_student
+from records.staff.accounts import active_staff_member
 from tests.serving import district
 from tests.serving.conftest import NOW, SECRET, STAFF, TestSite
 from tests.serving.html_text import one_line
@@ -107,7 +107,7 @@ def test_a_destruction_that_was_cut_off_is_on_the_page_and_its_student_on_none( 
         raise OSError("the disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr("records.law.destruction.publish_if_needed", stop)
+        patched.setattr("records.destruction.destruction.publish_if_needed", stop)
         with pytest.raises(OSError, match="disk"):
             destroy(site, "s01")
     for browser, handle in browsers.values():

@@ -14,7 +14,7 @@ import pytest
 
 from records.disclosure_log.limits import DisclosureLimits
 from records.disclosure_log.verification import verify_log
-from records.people.notices import Notice, notices
+from records.staff.notices import Notice, notices
 from tests.records.conftest import snapshot_of
 from tests.serving import district
 from tests.serving.conftest import TestSite, open_site

@@ -12,8 +12,8 @@ import httpx2
 import pytest
 
 from records.access.scope import scope_for
-from records.people.accounts import active_staff_member
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import active_staff_member
 from tests.serving import district
 from tests.serving.conftest import NOW, SECRET, STAFF, TestSite
 from tests.serving.site.test_routes import routes_of

@@ -22,10 +22,10 @@ from records.database.engine import Database
 from records.disclosure_log.limits import DisclosureLimits
 from records.disclosure_log.student_references import unlink_student
 from records.disclosure_log.verification import verify_log
-from records.people.notices import notices
-from records.people.viewer import Grant, Scope, Viewer
 from records.snapshots.queries import _compile
 from records.snapshots.snapshot import Snapshot
+from records.staff.notices import notices
+from records.staff.viewer import Grant, Scope, Viewer
 from serving.app import SiteConfig, create_app
 from tests.database_copies import copy_rows
 from tests.records.row_secured_database import RowSecuredDatabase, row_secured_database

@@ -13,9 +13,9 @@ import pytest
 from features.catalog import feature_names
 from records.access.scope import scope_for
 from records.decisions.decisions import DecisionError, decisions_for_student, record_decision
-from records.people.accounts import active_staff_member
-from records.people.viewer import NotInScope, Scope
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import active_staff_member
+from records.staff.viewer import NotInScope, Scope
 from tests.serving.conftest import NOW, SECRET, STAFF, TestSite
 from tests.serving.crawl import csrf_of
 from tests.serving.html_text import one_line

@@ -25,9 +25,9 @@ from records.decisions.impressions import (
     log_impressions,
     logged_impressions,
 )
-from records.people.accounts import active_staff_member
-from records.people.district_admins import NotADistrictAdmin
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import active_staff_member
+from records.staff.district_admins import NotADistrictAdmin
 from serving.students.suggestion_order import order_suggestions, weekly_draw
 from tests.serving.conftest import NOW, STAFF, TestSite
 from tests.serving.students.test_decisions import SHA, model, scope_of  # noqa: F401

@@ -15,8 +15,6 @@ import pytest
 from records.access.scope import scope_for
 from records.canonical.schema import Category
 from records.database.tables import StaffRow
-from records.people.accounts import active_staff_member
-from records.people.viewer import Scope
 from records.permissions.agreements import (
     AgreementError,
     parse_agreement,
@@ -28,6 +26,8 @@ from records.permissions.legal_holds import place_hold
 from records.permissions.opt_outs import add_opt_out, end_opt_out
 from records.permissions.reinstatements import reinstate
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import active_staff_member
+from records.staff.viewer import Scope
 from tests.records.conftest import agreement_text, snapshot_of
 from tests.serving import district
 from tests.serving.conftest import GRANTED, NOW, SECRET, STAFF, TestSite, open_site

@@ -14,8 +14,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from records.people.accounts import active_staff_member, start_session
 from records.permissions.agreements import revoke_agreement
+from records.staff.accounts import active_staff_member
+from records.staff.sessions import start_session
 from tests.records.conftest import snapshot_of
 from tests.serving import district
 from tests.serving.conftest import NOW, STAFF, TestSite, open_site

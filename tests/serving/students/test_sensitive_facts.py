@@ -15,11 +15,12 @@ import pytest
 
 from records.access.scope import scope_for
 from records.canonical.schema import Category
-from records.people.accounts import active_staff_member, start_session
-from records.people.viewer import Scope
 from records.permissions.agreements import parse_agreement, save_agreement
 from records.permissions.consents import SignedConsent, add_consent, consents, revoke_consent
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import active_staff_member
+from records.staff.sessions import start_session
+from records.staff.viewer import Scope
 from tests.records.conftest import agreement_text, snapshot_of
 from tests.serving import district
 from tests.serving.conftest import GRANTED, NOW, SECRET, STAFF, TestSite, open_site

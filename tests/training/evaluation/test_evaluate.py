@@ -95,5 +95,7 @@ def test_too_few_days_or_starts_say_so(episodes: Episodes):
     with pytest.raises(NotEnoughEvidence, match="1 decision days"):
         later_days_mask(episodes_of(draw_past(11), DAYS[:1]))
     nobody = replace(episodes, support=episodes.support.where(~later_days_mask(episodes), NONE))
-    with pytest.raises(NotEnoughEvidence, match="nobody started a support on a judged day"):
+    with pytest.raises(
+        NotEnoughEvidence, match="no student started a support on an evaluation day"
+    ):
         evaluate_on_later_days(nobody, BenefitRanker(SUPPORTS), PROGRAMS)

@@ -60,7 +60,7 @@ def test_a_file_that_predicts_otherwise_than_its_canaries_is_refused_even_with_i
 def test_a_model_of_another_catalog_or_a_missing_file_is_refused(written: tuple[Path, str]):
     file, _ = written
     file.write_text(file.read_text().replace('"catalog": "', '"catalog": "0'))
-    with pytest.raises(InvalidModelFile, match="another catalog"):
+    with pytest.raises(InvalidModelFile, match="different feature catalog"):
         read_model(file, hashlib.sha256(file.read_bytes()).hexdigest())
     with pytest.raises(InvalidModelFile, match="cannot be read"):
         read_model(file.with_name("gone.json"), "0")

@@ -220,7 +220,7 @@ def test_the_card_and_the_plots_hold_what_was_found_and_no_small_number(home: Pa
     text = (made.artifacts / "card/model_card.md").read_text()
     assert (
         evaluation["sensitivity"] in text
-        and "What it is not for" in text
+        and "## Out-of-scope use" in text
         and "fairness audit" in text
     )
     for name in ("overlap", "calibration", "importance"):

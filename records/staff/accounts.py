@@ -18,17 +18,15 @@ from pathlib import Path
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select
 
 from records.database.engine import Database
-from records.database.tables import OrganizationRow, SignInAttemptRow, StaffRow, WebSessionRow
-from records.people.viewer import DISTRICT, Role, Viewer
+from records.database.tables import OrganizationRow, SignInAttemptRow, StaffRow
+from records.staff.viewer import DISTRICT, Role, Viewer
 from records.system.errors import UserError
 
 MIN_PASSWORD_LENGTH = 12
 """In characters."""
-IDLE_TIMEOUT = timedelta(minutes=30)
-ABSOLUTE_TIMEOUT = timedelta(hours=12)
 ATTEMPTS_PER_MINUTE = 6
 HASHER = PasswordHasher(time_cost=3, memory_cost=64 * 1024, parallelism=1)
 """The work of one guess: RFC 9106, section 4, second recommended option, on one lane."""
@@ -179,23 +177,6 @@ def authenticate(database: Database, login: str, password: str, now: datetime) -
     return None
 
 
-def start_session(database: Database, viewer: Viewer, now: datetime) -> str:
-    """A new session's token, to be given to the browser once; only its digest is stored."""
-    token = secrets.token_urlsafe(32)
-    with database.session() as session:
-        session.add(
-            WebSessionRow(
-                token_sha256=_digest(token),
-                user_id=viewer.user_id,
-                csrf=secrets.token_urlsafe(24),
-                created_at=now,
-                seen_at=now,
-                ended_at=None,
-            )
-        )
-    return token
-
-
 def is_current(database: Database, viewer: Viewer) -> bool:
     """Whether a person is still active, with the role and organization of their sign-in."""
     with database.session() as session:
@@ -204,38 +185,6 @@ def is_current(database: Database, viewer: Viewer) -> bool:
             row is not None
             and row.active
             and (row.role, row.organization_id) == (viewer.role, viewer.organization_id)
-        )
-
-
-def session_viewer(database: Database, token: str, now: datetime) -> tuple[Viewer, str] | None:
-    """The person of an open session and its anti-forgery token; None if it has ended.
-
-    Using a session keeps it from timing out.
-    """
-    with database.session() as session:
-        row = session.get(WebSessionRow, _digest(token))
-        if (
-            row is None
-            or row.ended_at is not None
-            or now - row.seen_at > IDLE_TIMEOUT
-            or now - row.created_at > ABSOLUTE_TIMEOUT
-        ):
-            return None
-        staff = session.get(StaffRow, row.user_id)
-        if staff is None or not staff.active:
-            return None
-        if now - row.seen_at > timedelta(minutes=1):
-            row.seen_at = now
-        return _viewer(staff), row.csrf
-
-
-def end_session(database: Database, token: str, now: datetime) -> None:
-    """Sign out: the token is invalid from now on."""
-    with database.session() as session:
-        session.execute(
-            update(WebSessionRow)
-            .where(WebSessionRow.token_sha256 == _digest(token), WebSessionRow.ended_at.is_(None))
-            .values(ended_at=now)
         )
 
 
@@ -290,7 +239,3 @@ def _matches(stored: str, password: str) -> bool:
 def _dummy_hash() -> str:
     """Checked for an unknown login, so that it takes as long as a known one."""
     return HASHER.hash(secrets.token_urlsafe(24))
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

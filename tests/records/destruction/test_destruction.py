@@ -34,23 +34,29 @@ from records.database.tables import (
     StaffRow,
     WebSessionRow,
 )
-from records.disclosure_log.disclosures import record_disclosures
-from records.disclosure_log.history import disclosures
-from records.disclosure_log.verification import verify_log
-from records.law.backups import Backup, BackupError, add_backup, backups, mark_backup_destroyed
-from records.law.certificates import certificates, overdue_destructions
-from records.law.destruction import (
+from records.destruction.backups import (
+    Backup,
+    BackupError,
+    add_backup,
+    backups,
+    mark_backup_destroyed,
+)
+from records.destruction.certificates import certificates, overdue_destructions
+from records.destruction.destruction import (
     DestructionError,
     destroy_agreement_data,
     destroy_student,
     destroyed_student_filter,
     finish_destructions,
 )
-from records.people.accounts import active_staff_member
-from records.people.viewer import DISTRICT, Role, Viewer
+from records.disclosure_log.disclosures import record_disclosures
+from records.disclosure_log.history import disclosures
+from records.disclosure_log.verification import verify_log
 from records.permissions.agreements import revoke_agreement
-from records.permissions.destructions import unfinished_destructions
+from records.permissions.destructions_in_progress import unfinished_destructions
 from records.snapshots.snapshot import Snapshot
+from records.staff.accounts import active_staff_member
+from records.staff.viewer import DISTRICT, Role, Viewer
 from tests.random_districts import draw_emergency
 from tests.records.conftest import (
     SECRET,
@@ -416,7 +422,7 @@ def test_a_backup_is_named_once(database: Database):
 
 
 FIRST_STEP, LATER_STEP = (
-    "records.law.destruction.rewrite_without_student",
+    "records.destruction.destruction.rewrite_without_student",
     "records.connectors.http.mirror.Mirror.forget",
 )
 
@@ -503,7 +509,7 @@ def test_a_destruction_that_was_cut_off_waits_for_a_hold_and_is_finished_once(  
 
 KILLS = 24
 DESTROYING = FORK.format(
-    imports="from tests.records.law.test_destruction import destroy_child",
+    imports="from tests.records.destruction.test_destruction import destroy_child",
     work="destroy_child(Path(home))",
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from records.database.tables import StaffRow
-from records.people.viewer import DISTRICT, Role, Viewer
+from records.staff.viewer import DISTRICT, Role, Viewer
 from records.system.errors import UserError
 
 

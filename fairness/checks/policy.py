@@ -16,13 +16,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from fairness.policy.checks import CHECKS, INTERSECTION_SEPARATOR
-from fairness.policy.policy_file import (
-    Consequence,
-    PolicyError,
-    PolicyFile,
-    read_policy_file,
-)
+from fairness.checks.checks import CHECKS, INTERSECTION_SEPARATOR
+from fairness.checks.policy_file import Consequence, PolicyError, PolicyFile, read_policy_file
 from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
 
 POLICY_FILE = Path(__file__).with_name("policy.toml")

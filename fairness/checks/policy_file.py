@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from fairness.policy.checks import CHECKS, INTERSECTION_SEPARATOR, Contrast
+from fairness.checks.checks import CHECKS, INTERSECTION_SEPARATOR, Contrast
 from records.system.errors import UserError
 
 GROUP_ATTRIBUTES = (

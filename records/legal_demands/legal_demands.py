@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from records.database.engine import Database
 from records.database.tables import LegalDemandEventRow, LegalDemandRow
-from records.law.legal_documents import (
+from records.legal_demands.legal_documents import (
     DOCUMENT_KINDS,
     NOTICE_DAYS,
     NOTICE_EXCEPTIONS,
@@ -29,9 +29,9 @@ from records.law.legal_documents import (
     check_document,
     check_notice,
 )
-from records.people.district_admins import require_district_admin
-from records.people.notices import add_notice
-from records.people.viewer import Scope, Viewer
+from records.staff.district_admins import require_district_admin
+from records.staff.notices import add_notice
+from records.staff.viewer import Scope, Viewer
 from records.system.errors import UserError
 
 JUDICIAL_BASIS = "judicial_order"

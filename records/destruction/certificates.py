@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 
 from records.database.engine import Database
 from records.database.tables import DestructionRow
-from records.law.backups import existing_backups
-from records.law.inventory import RemovedItems
+from records.destruction.backups import existing_backups
+from records.destruction.inventory import RemovedItems
 from records.permissions.agreements import latest_agreements
 
 

@@ -10,19 +10,17 @@ from sqlalchemy import update
 
 from records.database.engine import Database
 from records.database.tables import StaffRow
-from records.people.accounts import (
+from records.staff.accounts import (
     AccountError,
     Organization,
     add_organization,
     add_staff,
     authenticate,
-    end_session,
     read_organizations,
-    session_viewer,
     staff_member,
-    start_session,
 )
-from records.people.viewer import Role
+from records.staff.sessions import end_session, session_viewer, start_session
+from records.staff.viewer import Role
 
 NOW = datetime(2026, 4, 17, 9, 0)
 PASSWORD = "nine green bottles"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from fairness.policy.checks import CHECKS, INTERSECTION_SEPARATOR
-from fairness.policy.policy import POLICY_FILE, Policy
-from fairness.policy.policy_file import GROUP_ATTRIBUTES, Consequence, PolicyError
+from fairness.checks.checks import CHECKS, INTERSECTION_SEPARATOR
+from fairness.checks.policy import POLICY_FILE, Policy
+from fairness.checks.policy_file import GROUP_ATTRIBUTES, Consequence, PolicyError
 from fairness.population.comparisons import NOT_RECORDED
 from records.canonical.schema import CONSENT_CATEGORIES, Category
 from records.suppression.small_numbers import DISTRICT_SOURCE, SmallNumbers

@@ -1,7 +1,7 @@
 """Destructions of a student's records that have begun and have no certificate yet.
 
 From the moment one begins nobody sees the student any more, whatever opened the record.
-`records.law.destruction` begins and completes them.
+`records.destruction.destruction` begins and completes them.
 """
 
 from __future__ import annotations

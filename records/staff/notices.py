@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 
 from records.database.engine import Database
 from records.database.tables import NoticeRow
-from records.people.district_admins import require_district_admin
-from records.people.viewer import Viewer
+from records.staff.district_admins import require_district_admin
+from records.staff.viewer import Viewer
 
 
 @dataclass(frozen=True)

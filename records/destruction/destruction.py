@@ -44,9 +44,13 @@ from records.database.tables import (
     UnfinishedDestructionRow,
     WebSessionRow,
 )
-from records.disclosure_log.student_references import unlink_student
-from records.law.certificates import Administrator, Certificate, certify, student_certificate
-from records.law.inventory import (
+from records.destruction.certificates import (
+    Administrator,
+    Certificate,
+    certify,
+    student_certificate,
+)
+from records.destruction.inventory import (
     DERIVED_FOLDERS,
     STUDENT_ROWS,
     RemovedItems,
@@ -54,13 +58,14 @@ from records.law.inventory import (
     holds_student,
     take_inventory,
 )
-from records.people.district_admins import require_district_admin
-from records.people.viewer import Viewer
+from records.disclosure_log.student_references import unlink_student
 from records.permissions import legal_holds
 from records.permissions.agreements import latest_agreements
-from records.permissions.destructions import is_begun
+from records.permissions.destructions_in_progress import is_begun
 from records.snapshots.rewriting import rewrite_without_student
 from records.snapshots.snapshot import NoSnapshot, Snapshot
+from records.staff.district_admins import require_district_admin
+from records.staff.viewer import Viewer
 from records.system.errors import UserError
 
 _ACT = "destroy records"

@@ -13,7 +13,7 @@ from records.access.scope import scope_for
 from records.canonical.schema import Category
 from records.database.engine import Database
 from records.database.tables import StaffRow
-from records.law.legal_demands import (
+from records.legal_demands.legal_demands import (
     RELEASE_DAYS,
     Demand,
     DemandAction,
@@ -32,16 +32,13 @@ from records.law.legal_demands import (
     release_barrier,
     release_closes_at,
 )
-from records.law.legal_documents import (
+from records.legal_demands.legal_documents import (
     DEMANDABLE_CATEGORIES,
     DOCUMENT_KINDS,
     NOTICE_DAYS,
     LegalDemandError,
     LegalDocument,
 )
-from records.people.district_admins import NotADistrictAdmin
-from records.people.notices import count_unseen, mark_seen, notices
-from records.people.viewer import DISTRICT, Role, Scope, Viewer
 from records.permissions import legal_holds
 from records.permissions.legal_holds import (
     LegalHoldError,
@@ -50,6 +47,9 @@ from records.permissions.legal_holds import (
     place_hold,
 )
 from records.snapshots.snapshot import Snapshot
+from records.staff.district_admins import NotADistrictAdmin
+from records.staff.notices import count_unseen, mark_seen, notices
+from records.staff.viewer import DISTRICT, Role, Scope, Viewer
 from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,
