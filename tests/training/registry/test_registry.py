@@ -377,7 +377,7 @@ def test_the_published_sample_is_too_thin_and_the_refusal_names_what_is_missing(
     message = str(refused.value)
     for part in (
         "no school enrollments",
-        "no course marks",
+        "no course grades",
         "25 program enrollments on record; at least 200",
         "no support with 100 starts",
     ):
