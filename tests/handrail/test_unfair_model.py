@@ -308,7 +308,7 @@ def test_neither_the_registry_nor_the_files_nor_the_database_lets_it_serve(home:
 
 
 def test_a_policy_that_would_let_it_pass_is_none(tmp_path: Path):  # R61
-    text = (ROOT / "fairness" / "policy" / "policy.toml").read_text()
+    text = (ROOT / "fairness" / "checks" / "policy.toml").read_text()
     file = tmp_path / "policy.toml"
     for old, new in (
         (

@@ -182,7 +182,7 @@ def test_there_is_nothing_to_publish_on_sqlite(tmp_path: Path, monkeypatch: pyte
     snapshot_of(six_student_district.rows(), tmp_path)
     run = handrail("records", "publish", "--home", str(tmp_path))
     assert run.exit_code == 2
-    assert "only PostgreSQL has a second wall" in run.stderr
+    assert "row-level security needs PostgreSQL" in run.stderr
 
 
 def handrail(*arguments: str) -> Result:
