@@ -309,7 +309,7 @@ def test_the_district_sees_its_own_records_and_a_stranger_nothing(database, case
     assert (access.visible, access.reason.answer) == (False, "No: there is no such account")
     moved = Viewer("tutors-coordinator", "", "", Role.CASEWORKER, "tutors")
     assert answer(moved, database, snapshot, Category.DIRECTORY).reason.answer.startswith(
-        "No: the account has another"
+        "No: the account now has a different role"
     )
 
 
@@ -322,5 +322,5 @@ def test_an_organization_without_an_agreement_is_named_as_such(database, snapsho
 
 
 def test_an_unknown_student_is_refused(database, caseworker, snapshot):
-    with pytest.raises(UnknownStudent, match="no student on record"):
+    with pytest.raises(UnknownStudent, match="no student in the records has this ID"):
         explain_access(caseworker, "s99", database, snapshot, at_noon(TODAY))
