@@ -1,8 +1,7 @@
-"""Who may sign in: organizations, staff accounts, passwords and browser sessions.
+"""Who may sign in: organizations, staff accounts, and passwords.
 
 Passwords are stored as argon2id hashes; a wrong login and a wrong password take the same work and
-get the same answer. A session ends after 30 minutes without use, after 12 hours, at sign-out, and
-when its account is closed. Source: OWASP ASVS 5, chapters 6 and 7.
+get the same answer. Source: OWASP ASVS 5, chapter 6.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Browser sessions of staff: when one begins, how long it lasts, and how it ends.
 
-A session ends after 30 minutes without a request, after 12 hours, or with the account.
+A session ends after 30 minutes without use, after 12 hours, at sign-out, and when its account is
+closed. Source: OWASP ASVS 5, chapter 7.
 """
 
 from __future__ import annotations

@@ -26,11 +26,11 @@ from records.snapshots.snapshot import NoSnapshot, Snapshot
 from records.staff.accounts import Organization, organizations
 from records.staff.notices import count_unseen
 from records.staff.viewer import DISTRICT, Role, Scope, Viewer
-from serving.site.disclosure_writer import DisclosureWriter
 from serving.site.exceptions import InvalidCsrfToken
 from serving.site.navigation import navigation
 from serving.site.site import Site
 from serving.site.student_lists import StudentLists
+from serving.site.visit_disclosures import VisitDisclosures
 from serving.students.caseload import RankingInputs
 from serving.wording import words
 from training.episodes.outcome import weights_of
@@ -53,7 +53,7 @@ class Visit:
         self.viewer = viewer
         self.csrf = csrf
         self.now = site.config.clock()
-        self.disclosures = DisclosureWriter(self)
+        self.disclosures = VisitDisclosures(self)
         self.lists = StudentLists(self)
 
     @property

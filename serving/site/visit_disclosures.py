@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from serving.site.visit import Visit
 
 
-class DisclosureWriter:
+class VisitDisclosures:
     """Logs what one visit is about to show. Where that fails, nothing may be shown."""
 
     def __init__(self, visit: Visit) -> None:
