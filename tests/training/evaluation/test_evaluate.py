@@ -85,7 +85,7 @@ def test_what_is_told_of_a_judged_policy_hides_few_students_and_rounds_the_other
     assert judgement.calibration[-1]["realised"] > judgement.calibration[0]["realised"]
     arrays = {
         name: getattr(evaluated, name)[:45]
-        for name in ("taken", "propensity", "expected", "benefit")
+        for name in ("taken", "propensity", "expected", "pseudo_outcome")
     }
     few = replace(evaluated, episodes=evaluated.episodes.take(np.arange(45)), **arrays)
     assert evaluate(few, clone, PROGRAMS).calibration == ()
