@@ -6,7 +6,6 @@ that is unknown is refused, so that a misspelling cannot quietly leave a default
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from operator import eq, ge, gt, le, lt
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from records.system.errors import UserError
+from records.system.files import read_toml
 
 COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "above": gt,
@@ -109,10 +109,7 @@ def read_declarations(file: Path, keys: Collection[str]) -> tuple[Declaration, .
     Raises:
         DeclarationError: the file is not TOML, something in it is not a table, or a key is unknown.
     """
-    try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DeclarationError(f"{file}: {error}") from None
+    content = read_toml(file, DeclarationError)
     declarations = []
     for name, values in content.items():
         if not isinstance(values, dict):

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from fairness.checks.checks import CHECKS, INTERSECTION_SEPARATOR
 from fairness.checks.policy_file import Consequence, PolicyError, PolicyFile, read_policy_file
 from records.suppression.small_numbers import DEFAULT_SMALL_NUMBERS, SmallNumbers
+from records.system.files import district_file
 
 POLICY_FILE = Path(__file__).with_name("policy.toml")
 _SMALLEST_CELL_SAYS = (
@@ -85,8 +86,7 @@ class Policy:
             PolicyError: as `read`.
             SmallNumbersError: the district's own rule of small numbers cannot be used.
         """
-        file = home / POLICY_FILE.name
-        return cls.read(file if file.exists() else POLICY_FILE, SmallNumbers.from_home(home))
+        return cls.read(district_file(home, POLICY_FILE), SmallNumbers.from_home(home))
 
     @classmethod
     def read(cls, file: Path, small_numbers: SmallNumbers = DEFAULT_SMALL_NUMBERS) -> Policy:

@@ -6,7 +6,6 @@ leave out a group that must count, or widen a gap until it protects nobody: such
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -25,6 +24,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from fairness.checks.checks import CHECKS, INTERSECTION_SEPARATOR, Contrast
 from records.system.errors import UserError
+from records.system.files import read_toml
 
 GROUP_ATTRIBUTES = (
     "sex",
@@ -160,9 +160,7 @@ def read_policy_file(file: Path) -> PolicyFile:
         PolicyError: it is no TOML, or an entry is missing, unknown or not allowed; a line each.
     """
     try:
-        return PolicyFile.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PolicyError(f"{file}: {error}") from None
+        return PolicyFile.model_validate(read_toml(file, PolicyError))
     except ValidationError as error:
         problems = [line for problem in error.errors() for line in _in_words(problem).splitlines()]
         raise PolicyError("\n".join(f"{file}: {problem}" for problem in problems)) from None

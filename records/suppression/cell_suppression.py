@@ -25,6 +25,7 @@ from scipy.sparse import block_array, csr_array, eye_array, hstack
 from scipy.sparse.csgraph import connected_components
 
 from records.suppression.rounding import ROUNDING_BASE, round_count, round_share
+from records.suppression.small_numbers import LEAST
 
 CountName = tuple[str, ...]
 Numbers = npt.NDArray[np.float64]
@@ -195,7 +196,7 @@ class LinkedTables:
         return cell
 
 
-def suppressed_cells(published: LinkedTables, smallest: int = 10) -> set[TableCell]:
+def suppressed_cells(published: LinkedTables, smallest: int = LEAST) -> set[TableCell]:
     """The cells to suppress so that every count below `smallest` stays open.
 
     A count is open where at least `smallest` whole numbers of students fit everything that is
@@ -233,7 +234,7 @@ def suppressed_cells(published: LinkedTables, smallest: int = 10) -> set[TableCe
     return suppressed
 
 
-def suppressed_parts(counts: Mapping[str, int], smallest: int = 10) -> set[str]:
+def suppressed_parts(counts: Mapping[str, int], smallest: int = LEAST) -> set[str]:
     """Which parts of one whole to suppress, where the whole and its parts are published rounded.
 
     >>> sorted(suppressed_parts({"few": 4, "many": 26}))

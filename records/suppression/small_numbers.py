@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -17,6 +16,7 @@ from typing import Any
 
 from records.suppression.rounding import ROUNDING_BASE, round_count
 from records.system.errors import UserError
+from records.system.files import district_file, read_toml
 
 SMALL_NUMBERS_FILE = Path(__file__).with_name("small_numbers.toml")
 LEAST, MOST = 10, 1000
@@ -60,8 +60,8 @@ class SmallNumbers:
         Raises:
             SmallNumbersError: as `read`.
         """
-        file = home / SMALL_NUMBERS_FILE.name
-        return cls.read(file) if file.exists() else cls.declared()
+        file = district_file(home, SMALL_NUMBERS_FILE)
+        return cls.declared() if file == SMALL_NUMBERS_FILE else cls.read(file)
 
     @classmethod
     def read(cls, file: Path) -> SmallNumbers:
@@ -71,10 +71,7 @@ class SmallNumbers:
             SmallNumbersError: it is no TOML, an entry is missing or unknown, or it would allow
                 fewer than ten students.
         """
-        try:
-            content = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise SmallNumbersError(f"{file}: {error}") from None
+        content = read_toml(file, SmallNumbersError)
         _check(file, content)
         return cls(**content)
 

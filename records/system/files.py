@@ -1,8 +1,10 @@
-"""Atomic file writes: a process that is killed leaves either the old file or the new one."""
+"""Files: written whole or not at all, and the rules that a district may put in place of ours."""
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
+from typing import Any
 
 
 def write_atomic(file: Path, content: str | bytes) -> Path:
@@ -15,3 +17,21 @@ def write_atomic(file: Path, content: str | bytes) -> Path:
     staging = file.with_name(f"{file.name}.new")
     staging.write_bytes(content.encode() if isinstance(content, str) else content)
     return staging.replace(file)
+
+
+def district_file(home: Path, ours: Path) -> Path:
+    """The district's own file, which lies in its home under the name of ours; else ours."""
+    own = home / ours.name
+    return own if own.exists() else ours
+
+
+def read_toml(file: Path, error: type[Exception]) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises:
+        Exception: an `error` that names the file, where it is not TOML.
+    """
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise error(f"{file}: {problem}") from None

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
@@ -31,6 +30,7 @@ from records.canonical.columns import (
     Students,
 )
 from records.system.errors import UserError
+from records.system.files import district_file, read_toml
 
 OUTCOME_FILE = Path(__file__).parent / "outcome.toml"
 MEASURE_UNITS: Mapping[str, str] = {
@@ -88,8 +88,8 @@ class OutcomeDefinition:
         Raises:
             OutcomeError: as `read`.
         """
-        own = home / OUTCOME_FILE.name
-        return cls.read(own) if own.exists() else cls.declared()
+        file = district_file(home, OUTCOME_FILE)
+        return cls.declared() if file == OUTCOME_FILE else cls.read(file)
 
     @classmethod
     def read(cls, file: Path) -> OutcomeDefinition:
@@ -99,10 +99,7 @@ class OutcomeDefinition:
             OutcomeError: it is not TOML; an entry is missing, unknown, not a number or out of its
                 range; or no weight is above zero.
         """
-        try:
-            content = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise OutcomeError(f"{file}: {error}") from None
+        content = read_toml(file, OutcomeError)
         weights = content.pop("weights", None)
         _check_names(f"{file}: ", content, _RANGES)
         if not isinstance(weights, dict):
