@@ -7,6 +7,8 @@ line of `COMMANDS`.
 
 from __future__ import annotations
 
+import faulthandler
+import sys
 from collections.abc import Mapping
 from functools import cached_property
 from importlib import import_module
@@ -177,3 +179,6 @@ app = typer.Typer(cls=LazyCommandGroup, no_args_is_help=True, pretty_exceptions_
 @app.callback()
 def handrail() -> None:
     """Early, fair, explained support."""
+    if sys.__stderr__ is not None and not faulthandler.is_enabled():
+        # A library that dies takes the process with it: say where, as lines of code and no data.
+        faulthandler.enable(sys.__stderr__)

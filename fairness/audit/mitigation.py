@@ -30,6 +30,7 @@ from records.suppression.rounding import round_share
 from training.allocation.allocation import Floors, InfeasibleFloors, allocate
 from training.episodes.episodes import REQUIRED_FAMILY
 from training.estimation.arrays import BoolArray, FloatArray
+from training.estimation.parallel import ONE_THREAD
 from training.estimation.pseudo_outcomes import assign_folds
 from training.ranking.model_file import RankerModel
 from training.registry.inputs import ProgressCallback, no_progress
@@ -51,11 +52,10 @@ _LIGHTGBM_PARAMETERS: dict[str, Any] = {
     "num_leaves": 8,
     "learning_rate": 0.1,
     "min_child_samples": 30,
-    "n_jobs": 1,
     "verbosity": -1,
     "deterministic": True,
     "force_row_wise": True,
-}
+} | ONE_THREAD
 _APPLIES: Mapping[MitigationMethod, str] = {
     "as it is": "Nothing changes.",
     "family removal": (

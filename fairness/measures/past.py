@@ -26,6 +26,7 @@ from features.catalog import CATALOG
 from records.canonical.schema import Category
 from training.episodes.episodes import Episodes
 from training.estimation.arrays import BoolArray, FloatArray
+from training.estimation.parallel import ONE_THREAD
 from training.estimation.pseudo_outcomes import assign_folds
 from training.evaluation.evaluate import EvaluationSet, best_support_benefits
 from training.ranking.ranker import BenefitRanker
@@ -43,10 +44,9 @@ _LIGHTGBM_PARAMETERS = {
     "learning_rate": 0.1,
     "min_data_in_leaf": 50,
     "verbosity": -1,
-    "num_threads": 1,
     "deterministic": True,
     "seed": 0,
-}
+} | ONE_THREAD
 _ROUNDS = 40
 
 
@@ -173,5 +173,5 @@ def _predicted_tenths(
         if training_rows.sum() >= MIN_STUDENTS_TO_PREDICT // 2 and (folds == fold).any():
             data = lgb.Dataset(rows[training_rows], target[training_rows], free_raw_data=True)
             model = lgb.train(_LIGHTGBM_PARAMETERS, data, _ROUNDS)
-            predicted[folds == fold] = np.asarray(model.predict(rows[folds == fold], num_threads=1))
+            predicted[folds == fold] = np.asarray(model.predict(rows[folds == fold], **ONE_THREAD))
     return quantile_codes(predicted, _TENTHS)

@@ -21,6 +21,7 @@ from fairness.population.comparisons import NOT_RECORDED, Codes
 from fairness.population.students import AuditPopulation
 from features.catalog import FEATURES_BY_NAME
 from training.estimation.arrays import BoolArray, FloatArray
+from training.estimation.parallel import ONE_THREAD
 from training.estimation.pseudo_outcomes import assign_folds
 
 ALL_FAMILIES = "all"
@@ -33,10 +34,9 @@ _LIGHTGBM_PARAMETERS = {
     "learning_rate": 0.1,
     "min_data_in_leaf": 40,
     "verbosity": -1,
-    "num_threads": 1,
     "deterministic": True,
     "seed": 0,
-}
+} | ONE_THREAD
 
 
 @dataclass(frozen=True)
@@ -155,5 +155,5 @@ def _predicted_probabilities(
     for fold in range(_FOLDS):
         data = lgb.Dataset(rows[folds != fold], codes[folds != fold], free_raw_data=True)
         model = lgb.train(_LIGHTGBM_PARAMETERS | {"num_class": classes}, data, _ROUNDS)
-        probabilities[folds == fold] = np.asarray(model.predict(rows[folds == fold], num_threads=1))
+        probabilities[folds == fold] = np.asarray(model.predict(rows[folds == fold], **ONE_THREAD))
     return probabilities
