@@ -1,24 +1,36 @@
-"""Attendance features, from the school days of each student's own school.
+"""Attendance features, from the school days of every stay of a student at a school.
 
-A school day without an entry counts as attended. Days are counted back from the last one up to
-`as_of`, which is 1.
+A day counts when the student was enrolled on it, classes were held, and the school took attendance
+(`records.loading.attendance_taken`). A student without an entry on such a day was at school. Of
+days on which nobody took attendance nothing is known, and they count neither way; where no day
+counts, every attendance feature is missing.
+
+A day is missed as far as its entries say: half a day and another half are one day, never more. Days
+are counted back from the last one that counts, which is 1. A run of absences is of days of which
+more than half was missed; the sums and rates are of parts of days. Source of what a day absent is:
+U.S. Department of Education, EDFacts file C195, which counts a day of which at least half was
+missed; with parts of days added up, a student who misses half of 18 days has missed 9.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from features.expressions import (
-    ColumnExpr,
     Day,
     TableExpr,
     date_of,
     descending,
+    null,
     row_number,
+    smaller,
     table,
     window,
 )
 from records.access.scoped_records import ScopedRecords
 from records.canonical.columns import (
     AttendanceEvents,
+    AttendanceTaken,
     Calendar,
     ColumnName,
     SchoolEnrollments,
@@ -28,28 +40,39 @@ from records.canonical.schema import ABSENT_STATUSES
 
 
 class StudentDays:
-    """The columns of `student_days`. The flags are 0 or 1."""
+    """The columns of `student_days`.
+
+    `ABSENT`, `EXCUSED` and `UNEXCUSED` are shares of the day, 0 to 1; of an absence that is neither
+    excused nor unexcused on record only `ABSENT` speaks. `LATE` and `MONDAY` are 0 or 1.
+    """
 
     STUDENT_ID = Students.STUDENT_ID
     DATE = Calendar.DATE
     ABSENT = ColumnName("absent")
     EXCUSED = ColumnName("excused")
+    UNEXCUSED = ColumnName("unexcused")
     LATE = ColumnName("late")
     MONDAY = ColumnName("monday")
     DAYS_AGO = ColumnName("days_ago")
 
 
-_AT_SCHOOL, _ENTERED, _ENTERED_YEAR, _LEFT = (
-    ColumnName("at_school"),
-    ColumnName("entered"),
-    ColumnName("entered_year"),
-    ColumnName("left"),
+MOST_OF_A_DAY = 0.5
+"""A day of which more than this share was missed belongs to a run of absences."""
+
+_ONE_YEAR = timedelta(days=365)
+_STAYS = SchoolEnrollments
+_EVENT_STUDENT, _EVENT_DATE, _EVENT_SCHOOL = (
+    ColumnName("event_student"),
+    ColumnName("event_date"),
+    ColumnName("event_school"),
 )
-_EVENT_STUDENT, _EVENT_DATE = ColumnName("event_student"), ColumnName("event_date")
-_RECENCY, _STAY_STUDENT, _STAY_SCHOOL, _STAY_GRADE = (
+_TAKEN_SCHOOL, _TAKEN_DATE = ColumnName("taken_school"), ColumnName("taken_date")
+_SCHOOL_NOW, _STUDENT_NOW = ColumnName("school_now"), ColumnName("student_now")
+_CHOICE, _SCHOOLS_THAT_DAY = ColumnName("choice"), ColumnName("schools_that_day")
+_AWAY, _EVER_TAKEN = ColumnName("away"), ColumnName("ever_taken")
+_RECENCY, _STAY_STUDENT, _STAY_GRADE = (
     ColumnName("recency"),
     ColumnName("stay_student"),
-    ColumnName("stay_school"),
     ColumnName("stay_grade"),
 )
 _ABSENCE_NUMBER, _RUN_LENGTH, _RUN_STUDENT, _LONGEST_RUN = (
@@ -60,32 +83,40 @@ _ABSENCE_NUMBER, _RUN_LENGTH, _RUN_STUDENT, _LONGEST_RUN = (
 )
 
 
-def student_days(records: ScopedRecords, as_of: Day) -> TableExpr:
+def student_days(records: ScopedRecords, as_of: Day, settled: Day | None = None) -> TableExpr:
     """One row a student and school day of this school year, with the columns of `StudentDays`.
 
-    The school is that of the latest enrollment up to `as_of`; where no enrollment is loaded, the
-    student's school now. Days before the student entered and after the student left are left out.
+    Args:
+        as_of: the last day that may count.
+        settled: the last day that may count without an entry at a school so small that nobody need
+            have been absent; `as_of` if left out. On a page that stands on today it is yesterday:
+            nobody knows yet who is at school today.
+
+    Days before the student entered, after the student left and between two stays are left out. On a
+    day at two schools the student's school now counts, else the one entered last.
     """
-    days = _enrolled_days(records, as_of)
-    events = _daily_attendance(records, as_of)
+    days = _enrolled_days(records, as_of, as_of if settled is None else settled)
+    missed = _missed(days, _daily_attendance(records, as_of))
     joined = days.left_join(
-        events, [(Students.STUDENT_ID, _EVENT_STUDENT), (Calendar.DATE, _EVENT_DATE)]
+        missed, [(Students.STUDENT_ID, _EVENT_STUDENT), (Calendar.DATE, _EVENT_DATE)]
     )
     newest_first = window(Students.STUDENT_ID, order_by=[descending(Calendar.DATE)])
     return joined.select(
         Students.STUDENT_ID,
         Calendar.DATE,
-        absent=joined[StudentDays.ABSENT].fill_null(0),
-        excused=joined[StudentDays.EXCUSED].fill_null(0),
+        absent=joined[StudentDays.ABSENT].fill_null(0.0),
+        excused=joined[StudentDays.EXCUSED].fill_null(0.0),
+        unexcused=joined[StudentDays.UNEXCUSED].fill_null(0.0),
         late=joined[StudentDays.LATE].fill_null(0),
         monday=(joined[Calendar.DATE].day_of_week.index() == 0).cast("int64"),
         days_ago=row_number().over(newest_first) + 1,
     )
 
 
-def attendance(records: ScopedRecords, as_of: Day) -> TableExpr:
-    """One row a student with the attendance features."""
-    days = student_days(records, as_of)
+def attendance(records: ScopedRecords, as_of: Day, settled: Day | None = None) -> TableExpr:
+    """One row a student with the attendance features; see `student_days` for the days."""
+    days = student_days(records, as_of, settled)
+    days = days.mutate(away=(days[StudentDays.ABSENT] > MOST_OF_A_DAY).cast("int64"))
     absent, days_ago = days[StudentDays.ABSENT], days[StudentDays.DAYS_AGO]
     last_60, last_30, last_10 = days_ago <= 60, days_ago <= 30, days_ago <= 10
     month_before = (days_ago > 30) & last_60
@@ -97,59 +128,167 @@ def attendance(records: ScopedRecords, as_of: Day) -> TableExpr:
         absence_change=absent.mean(where=last_30) - absent.mean(where=month_before),
         absent_days_year=absent.sum(),
         # Whoever was absent on every day has no last attended day: all days are the run.
-        current_run=(days_ago.min(where=absent == 0) - 1).fill_null(days.count()),
-        unexcused_60=(absent - days[StudentDays.EXCUSED]).sum(where=last_60),
+        current_run=(days_ago.min(where=days[_AWAY] == 0) - 1).fill_null(days.count()),
+        unexcused_60=days[StudentDays.UNEXCUSED].sum(where=last_60),
         excused_60=days[StudentDays.EXCUSED].sum(where=last_60),
         monday_absences_60=(absent * days[StudentDays.MONDAY]).sum(where=last_60),
         tardies_60=days[StudentDays.LATE].sum(where=last_60),
         days_enrolled_year=days.count(),
     )
-    longest = _longest_runs(days.filter(last_60, absent == 1))
+    longest = _longest_runs(days.filter(last_60, days[_AWAY] == 1))
     joined = counts.left_join(longest, [(StudentDays.STUDENT_ID, _RUN_STUDENT)]).drop(_RUN_STUDENT)
     return joined.mutate(longest_run_60=joined[_LONGEST_RUN].fill_null(0))
 
 
 def grade_level(records: ScopedRecords, as_of: Day) -> TableExpr:
-    """Grade on the day; where no enrollment is loaded, the grade now."""
-    return _stays(records, as_of).select(Students.STUDENT_ID, Students.GRADE_LEVEL)
+    """Grade on the day, by the latest enrollment; where no enrollment is loaded, the grade now."""
+    enrollments = table(records, SchoolEnrollments.TABLE)
+    entry_date = enrollments[SchoolEnrollments.ENTRY_DATE]
+    enrollments = enrollments.filter(entry_date <= date_of(as_of))
+    latest_first = window(
+        SchoolEnrollments.STUDENT_ID,
+        order_by=[descending(SchoolEnrollments.ENTRY_DATE), SchoolEnrollments.SCHOOL_ID],
+    )
+    ranked = enrollments.mutate(recency=row_number().over(latest_first))
+    latest = ranked.filter(ranked[_RECENCY] == 0).select(
+        stay_student=SchoolEnrollments.STUDENT_ID,
+        stay_grade=SchoolEnrollments.GRADE_LEVEL,
+    )
+    students = table(records, Students.TABLE).select(Students.STUDENT_ID, Students.GRADE_LEVEL)
+    joined = students.left_join(latest, [(Students.STUDENT_ID, _STAY_STUDENT)])
+    return joined.select(
+        Students.STUDENT_ID,
+        grade_level=joined[_STAY_GRADE].fill_null(joined[Students.GRADE_LEVEL]),
+    )
 
 
-def _enrolled_days(records: ScopedRecords, as_of: Day) -> TableExpr:
-    """The days of this school year up to `as_of` on which each student was enrolled."""
+def _enrolled_days(records: ScopedRecords, as_of: Day, settled: Day) -> TableExpr:
+    """The days that count, one row a student and day, and how many schools the student had then."""
+    days = _all_stays(records, as_of).inner_join(
+        _days_taken(records, as_of, settled), [(_STAYS.SCHOOL_ID, Calendar.SCHOOL_ID)]
+    )
+    day, entered, left = days[Calendar.DATE], days[_STAYS.ENTRY_DATE], days[_STAYS.EXIT_DATE]
+    days = days.filter(entered.isnull() | (day >= entered), left.isnull() | (day <= left))
+    one_day = (Students.STUDENT_ID, Calendar.DATE)
+    days = days.mutate(
+        choice=row_number().over(
+            window(
+                *one_day,
+                order_by=[
+                    descending((days[_SCHOOL_NOW] == days[_STAYS.SCHOOL_ID]).fill_null(False)),
+                    descending(_STAYS.ENTRY_DATE),
+                    _STAYS.SCHOOL_ID,
+                ],
+            )
+        ),
+        schools_that_day=days[_STAYS.SCHOOL_ID].nunique().over(window(*one_day)),
+    )
+    return days.filter(days[_CHOICE] == 0).select(
+        Students.STUDENT_ID, Calendar.DATE, _STAYS.SCHOOL_ID, _SCHOOLS_THAT_DAY
+    )
+
+
+def _days_taken(records: ScopedRecords, as_of: Day, settled: Day) -> TableExpr:
+    """The school days of this school year on which each school took attendance.
+
+    A school year that began more than a year before `as_of` is not this one, whatever came last;
+    and before any school has taken attendance in a year, no day of it counts.
+    """
     calendar = table(records, Calendar.TABLE)
     calendar = calendar.filter(calendar[Calendar.DATE] <= date_of(as_of))
     calendar = calendar.filter(
         calendar[Calendar.SCHOOL_YEAR] == calendar[Calendar.SCHOOL_YEAR].max().as_scalar()
     )
-    stays = _stays(records, as_of).view()
-    days = stays.inner_join(calendar, [(_AT_SCHOOL, Calendar.SCHOOL_ID)])
-    day, entered, left = days[Calendar.DATE], days[_ENTERED], days[_LEFT]
+    calendar = calendar.filter(
+        calendar[Calendar.DATE].min().as_scalar() > date_of(as_of - _ONE_YEAR)
+    )
+    taken = table(records, AttendanceTaken.TABLE).select(
+        AttendanceTaken.STATE,
+        taken_school=AttendanceTaken.SCHOOL_ID,
+        taken_date=AttendanceTaken.DATE,
+    )
+    days = calendar.inner_join(
+        taken, [(Calendar.SCHOOL_ID, _TAKEN_SCHOOL), (Calendar.DATE, _TAKEN_DATE)]
+    )
+    is_taken = days[AttendanceTaken.STATE] == "taken"
+    is_quiet = days[AttendanceTaken.STATE] == "quiet"
+    days = days.mutate(ever_taken=is_taken.any().over(window()))
     return days.filter(
-        entered.isnull()
-        | (day >= entered)
-        # An enrollment of an earlier year that never ended says nothing of when this year began.
-        | (days[_ENTERED_YEAR] != days[Calendar.SCHOOL_YEAR]),
-        left.isnull() | (day <= left),
-    ).select(Students.STUDENT_ID, Calendar.DATE)
+        days[_EVER_TAKEN], is_taken | (is_quiet & (days[Calendar.DATE] <= date_of(settled)))
+    ).select(Calendar.SCHOOL_ID, Calendar.DATE)
+
+
+def _all_stays(records: ScopedRecords, as_of: Day) -> TableExpr:
+    """Every stay that began up to `as_of`, beside the student's school now.
+
+    A student without any is at the school now, on every day.
+    """
+    enrollments = table(records, SchoolEnrollments.TABLE)
+    enrollments = enrollments.filter(enrollments[_STAYS.ENTRY_DATE] <= date_of(as_of))
+    enrollments = enrollments.select(
+        _STAYS.STUDENT_ID, _STAYS.SCHOOL_ID, _STAYS.ENTRY_DATE, _STAYS.EXIT_DATE
+    )
+    students = table(records, Students.TABLE).select(
+        student_now=Students.STUDENT_ID, school_now=Students.SCHOOL_ID
+    )
+    without = students.anti_join(
+        table(records, SchoolEnrollments.TABLE).select(_STAYS.STUDENT_ID),
+        [(_STUDENT_NOW, _STAYS.STUDENT_ID)],
+    ).select(
+        student_id=_STUDENT_NOW,
+        school_id=_SCHOOL_NOW,
+        entry_date=null("date"),
+        exit_date=null("date"),
+    )
+    stays = enrollments.union(without)
+    return stays.inner_join(students, [(_STAYS.STUDENT_ID, _STUDENT_NOW)]).drop(_STUDENT_NOW)
 
 
 def _daily_attendance(records: ScopedRecords, as_of: Day) -> TableExpr:
-    """One row a student and day with an entry: whether absent, excused and late."""
+    """One row a student, school and day with an entry: how much of the day was missed, and how."""
     events = table(records, AttendanceEvents.TABLE)
     events = events.filter(events[AttendanceEvents.DATE] <= date_of(as_of))
-    status = events[AttendanceEvents.STATUS]
+    status, share = events[AttendanceEvents.STATUS], events[AttendanceEvents.ABSENT_SHARE]
+    is_absent = status.isin(ABSENT_STATUSES).cast("float64")
+    is_partial = (status == "partial").cast("float64")
+    missed = is_absent * share.fill_null(1.0) + is_partial * share.fill_null(0.0)
+    events = events.mutate(
+        absent=missed,
+        excused=missed * (status == "absent_excused").cast("float64"),
+        unexcused=missed * (status == "absent_unexcused").cast("float64"),
+        late=(status == "tardy").cast("int64"),
+    )
+    return events.group_by(
+        event_student=events[AttendanceEvents.STUDENT_ID],
+        event_date=events[AttendanceEvents.DATE],
+        event_school=events[AttendanceEvents.SCHOOL_ID],
+    ).aggregate(
+        absent=events[StudentDays.ABSENT].sum(),
+        excused=events[StudentDays.EXCUSED].sum(),
+        unexcused=events[StudentDays.UNEXCUSED].sum(),
+        late=events[StudentDays.LATE].max(),
+    )
 
-    def flag(condition: ColumnExpr) -> ColumnExpr:
-        return condition.max().cast("int64")
 
-    return (
-        events.group_by(AttendanceEvents.STUDENT_ID, event_date=events[AttendanceEvents.DATE])
-        .aggregate(
-            absent=flag(status.isin(ABSENT_STATUSES)),
-            excused=flag(status == "absent_excused"),
-            late=flag(status == "tardy"),
-        )
-        .rename(event_student=AttendanceEvents.STUDENT_ID)
+def _missed(days: TableExpr, events: TableExpr) -> TableExpr:
+    """One row a student and day with an entry; at two schools, only the one that counts."""
+    matched = events.inner_join(
+        days, [(_EVENT_STUDENT, Students.STUDENT_ID), (_EVENT_DATE, Calendar.DATE)]
+    )
+    matched = matched.filter(
+        (matched[_SCHOOLS_THAT_DAY] == 1) | (matched[_EVENT_SCHOOL] == matched[_STAYS.SCHOOL_ID])
+    )
+    sums = matched.group_by(_EVENT_STUDENT, event_date=matched[_EVENT_DATE]).aggregate(
+        absent=matched[StudentDays.ABSENT].sum(),
+        excused=matched[StudentDays.EXCUSED].sum(),
+        unexcused=matched[StudentDays.UNEXCUSED].sum(),
+        late=matched[StudentDays.LATE].max(),
+    )
+    excused = smaller(sums[StudentDays.EXCUSED], 1.0)
+    return sums.mutate(
+        absent=smaller(sums[StudentDays.ABSENT], 1.0),
+        excused=excused,
+        unexcused=smaller(sums[StudentDays.UNEXCUSED], 1.0 - excused),
     )
 
 
@@ -167,40 +306,4 @@ def _longest_runs(absences: TableExpr) -> TableExpr:
         runs.group_by(StudentDays.STUDENT_ID)
         .aggregate(longest_run_60=runs[_RUN_LENGTH].max())
         .rename(run_student=StudentDays.STUDENT_ID)
-    )
-
-
-def _stays(records: ScopedRecords, as_of: Day) -> TableExpr:
-    """One row a student: the latest enrollment up to `as_of`, with its year's first entry."""
-    enrollments = table(records, SchoolEnrollments.TABLE)
-    entry_date = enrollments[SchoolEnrollments.ENTRY_DATE]
-    enrollments = enrollments.filter(entry_date <= date_of(as_of))
-    latest_first = window(
-        SchoolEnrollments.STUDENT_ID,
-        order_by=[descending(SchoolEnrollments.ENTRY_DATE), SchoolEnrollments.SCHOOL_ID],
-    )
-    same_year = window(SchoolEnrollments.STUDENT_ID, SchoolEnrollments.SCHOOL_YEAR)
-    ranked = enrollments.mutate(
-        recency=row_number().over(latest_first),
-        entered=enrollments[SchoolEnrollments.ENTRY_DATE].min().over(same_year),
-    )
-    latest = ranked.filter(ranked[_RECENCY] == 0).select(
-        stay_student=SchoolEnrollments.STUDENT_ID,
-        stay_school=SchoolEnrollments.SCHOOL_ID,
-        entered=_ENTERED,
-        entered_year=SchoolEnrollments.SCHOOL_YEAR,
-        left=SchoolEnrollments.EXIT_DATE,
-        stay_grade=SchoolEnrollments.GRADE_LEVEL,
-    )
-    students = table(records, Students.TABLE).select(
-        Students.STUDENT_ID, Students.SCHOOL_ID, Students.GRADE_LEVEL
-    )
-    joined = students.left_join(latest, [(Students.STUDENT_ID, _STAY_STUDENT)])
-    return joined.select(
-        Students.STUDENT_ID,
-        _ENTERED,
-        _ENTERED_YEAR,
-        _LEFT,
-        at_school=joined[_STAY_SCHOOL].fill_null(joined[Students.SCHOOL_ID]),
-        grade_level=joined[_STAY_GRADE].fill_null(joined[Students.GRADE_LEVEL]),
     )

@@ -28,7 +28,7 @@ from records.canonical.columns import Students
 from records.canonical.schema import Category
 from records.system.files import write_atomic
 
-FAMILIES: tuple[Callable[[ScopedRecords, date], TableExpr], ...] = (
+FAMILIES: tuple[Callable[..., TableExpr], ...] = (
     grade_level,
     attendance,
     grades,
@@ -40,12 +40,16 @@ FAMILIES: tuple[Callable[[ScopedRecords, date], TableExpr], ...] = (
 )
 
 
-def build_features(records: ScopedRecords, as_of: date) -> pd.DataFrame:
+def build_features(
+    records: ScopedRecords, as_of: date, settled: date | None = None
+) -> pd.DataFrame:
     """Features of every student in `records`.
 
     Args:
         records: as a scope shows them.
         as_of: the day; later records are not read.
+        settled: the last school day that may count as attended where nobody has an entry
+            (`features.attendance.student_days`); `as_of` if left out.
 
     Returns:
         float64 columns in catalog order, indexed by `student_id`, sorted. NaN where the category is
@@ -54,7 +58,8 @@ def build_features(records: ScopedRecords, as_of: date) -> pd.DataFrame:
     index = pd.Index(records.students, name=Students.STUDENT_ID, dtype=object)
     computed: dict[str, pd.Series] = {}
     for family in FAMILIES:
-        frame = records.ask(family, as_of).set_index(Students.STUDENT_ID)
+        days = (as_of, settled or as_of) if family is attendance else (as_of,)
+        frame = records.ask(family, *days).set_index(Students.STUDENT_ID)
         for name in frame.columns:
             computed[name] = frame[name].astype("float64").reindex(index)
     is_visible = _visibility(records)

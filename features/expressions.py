@@ -59,6 +59,8 @@ class ColumnExpr(Protocol):
 
     def __sub__(self, other: ColumnExpr | float, /) -> ColumnExpr: ...
 
+    def __rsub__(self, other: float, /) -> ColumnExpr: ...
+
     def __mul__(self, other: ColumnExpr | float, /) -> ColumnExpr: ...
 
     def isnull(self) -> ColumnExpr: ...
@@ -123,6 +125,12 @@ class TableExpr(Protocol):
 
     def view(self) -> TableExpr: ...
 
+    def union(self, other: TableExpr, /) -> TableExpr: ...
+
+    def anti_join(
+        self, other: TableExpr, pairs: Sequence[tuple[ColumnName, ColumnName]], /
+    ) -> TableExpr: ...
+
     def count(self) -> ColumnExpr: ...
 
     def group_by(self, *names: ColumnName, **columns: ColumnExpr) -> GroupedExpr: ...
@@ -158,9 +166,21 @@ def row_number() -> ColumnExpr:
     return expression
 
 
+def smaller(one: ColumnExpr, other: ColumnExpr | float) -> ColumnExpr:
+    """The smaller of two values; a missing value gives way to the other."""
+    expression: ColumnExpr = ibis.least(one, other)
+    return expression
+
+
 def dense_rank() -> ColumnExpr:
     """The rank of each row in a window, from 0; equal rows have equal ranks, without gaps."""
     expression: ColumnExpr = ibis.dense_rank()
+    return expression
+
+
+def null(target_type: str) -> ColumnExpr:
+    """A missing value of a type."""
+    expression: ColumnExpr = ibis.null().cast(target_type)
     return expression
 
 

@@ -1,8 +1,9 @@
 """Texts with numbers to fill in, such as "absent {value:percent} of school days".
 
 A placeholder is the name of a number, and after a colon how to write it: `{value}` rounded to a
-whole number, `{value:size}` the same without its sign, `{value:percent}` a share as a percentage,
-`{value:day|days}` a count with its noun in the singular or plural.
+whole number, `{value:size}` the same without its sign, `{value:tenths}` with one decimal where it
+has parts ("9.5", "9"), `{value:percent}` a share as a percentage, `{value:day|days}` a number of
+that kind with its noun in the singular or plural.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ class _Number(float):
             return f"{value:.0f}"
         if style == "size":
             return f"{abs(value):.0f}"
+        if style == "tenths":
+            return f"{value:.1f}".removesuffix(".0")
         if style == "percent":
             return f"{100 * value:.0f}%"
         if style.count("|") == 1:
             singular, plural = style.split("|")
-            return f"1 {singular}" if round(value) == 1 else f"{value:.0f} {plural}"
+            number = f"{self:tenths}"
+            return f"{number} {singular if number == '1' else plural}"
         raise ValueError(f"{style!r} is not a way to write a number")
 
 

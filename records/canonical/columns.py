@@ -48,6 +48,34 @@ class Characteristics:
     MEAL_ELIGIBLE: Final = ColumnName("meal_eligible")
 
 
+class EnglishLearnerPeriods:
+    TABLE: Final = "english_learner_periods"
+    STUDENT_ID: Final = ColumnName("student_id")
+    FIRST_DATE: Final = ColumnName("first_date")
+    LAST_DATE: Final = ColumnName("last_date")
+
+
+class SpecialEducationPeriods:
+    TABLE: Final = "special_education_periods"
+    STUDENT_ID: Final = ColumnName("student_id")
+    FIRST_DATE: Final = ColumnName("first_date")
+    LAST_DATE: Final = ColumnName("last_date")
+
+
+class UnstableHousingPeriods:
+    TABLE: Final = "unstable_housing_periods"
+    STUDENT_ID: Final = ColumnName("student_id")
+    FIRST_DATE: Final = ColumnName("first_date")
+    LAST_DATE: Final = ColumnName("last_date")
+
+
+class MealEligiblePeriods:
+    TABLE: Final = "meal_eligible_periods"
+    STUDENT_ID: Final = ColumnName("student_id")
+    FIRST_DATE: Final = ColumnName("first_date")
+    LAST_DATE: Final = ColumnName("last_date")
+
+
 class SchoolEnrollments:
     TABLE: Final = "school_enrollments"
     STUDENT_ID: Final = ColumnName("student_id")
@@ -64,6 +92,15 @@ class AttendanceEvents:
     SCHOOL_ID: Final = ColumnName("school_id")
     DATE: Final = ColumnName("date")
     STATUS: Final = ColumnName("status")
+    ABSENT_SHARE: Final = ColumnName("absent_share")
+    PART: Final = ColumnName("part")
+
+
+class AttendanceTaken:
+    TABLE: Final = "attendance_taken"
+    SCHOOL_ID: Final = ColumnName("school_id")
+    DATE: Final = ColumnName("date")
+    STATE: Final = ColumnName("state")
 
 
 class CourseGrades:
@@ -74,6 +111,7 @@ class CourseGrades:
     PERIOD: Final = ColumnName("period")
     DATE: Final = ColumnName("date")
     GRADE: Final = ColumnName("grade")
+    SECTION_ID: Final = ColumnName("section_id")
 
 
 class GradebookEntries:

@@ -108,6 +108,7 @@ _TEXT, _DATE, _INT, _FLOAT, _BOOL = pa.string(), pa.date32(), pa.int32(), pa.flo
 
 ATTENDANCE_STATUSES = ("absent_excused", "absent_unexcused", "tardy", "partial", "present")
 ABSENT_STATUSES = ("absent_excused", "absent_unexcused")
+ATTENDANCE_STATES = ("taken", "quiet", "missing")
 SEXES = ("female", "male", "another")
 RACE_ETHNICITIES = (
     "american_indian",
@@ -141,6 +142,28 @@ def _directory(name: str, type_: pa.DataType, description: str, **more: object) 
 
 def _student() -> Column:
     return _directory("student_id", _TEXT, "The district's own student identifier", required=True)
+
+
+PERIOD_CATEGORIES = {
+    "english_learner": Category.ENGLISH_LEARNER,
+    "special_education": Category.SPECIAL_EDUCATION,
+    "unstable_housing": Category.HOUSING,
+    "meal_eligible": Category.MEAL_ELIGIBILITY,
+}
+"""Characteristics of which a source may say from when to when -> the category of the dates."""
+
+
+def _periods(characteristic: str, category: Category) -> CanonicalTable:
+    return CanonicalTable(
+        f"{characteristic}_periods",
+        f"From when to when {characteristic} held, where the source says so",
+        (
+            _student(),
+            Column("first_date", _DATE, category, "First day", required=True),
+            Column("last_date", _DATE, category, "Last day, empty while it holds"),
+        ),
+        ("student_id", "first_date"),
+    )
 
 
 TABLES: dict[str, CanonicalTable] = {
@@ -216,6 +239,7 @@ TABLES: dict[str, CanonicalTable] = {
             ),
             ("student_id",),
         ),
+        *(_periods(name, category) for name, category in PERIOD_CATEGORIES.items()),
         CanonicalTable(
             "school_enrollments",
             "When a student was enrolled where",
@@ -249,8 +273,39 @@ TABLES: dict[str, CanonicalTable] = {
                     required=True,
                     values=ATTENDANCE_STATUSES,
                 ),
+                Column(
+                    "absent_share",
+                    _FLOAT,
+                    Category.ATTENDANCE,
+                    "How much of the day was missed; empty for all of it if absent, else none",
+                    unit="share of the school day",
+                ),
+                Column(
+                    "part",
+                    _TEXT,
+                    Category.ATTENDANCE,
+                    "Which part of the day, where a day has several entries of one status",
+                ),
             ),
-            ("student_id", "date", "status"),
+            ("student_id", "school_id", "date", "status", "part"),
+        ),
+        CanonicalTable(
+            "attendance_taken",
+            "Whether a school took attendance on a school day; worked out by every load",
+            (
+                Column("school_id", _TEXT, None, "School", required=True),
+                Column("date", _DATE, None, "School day", required=True),
+                Column(
+                    "state",
+                    _TEXT,
+                    None,
+                    "taken: there are entries; quiet: none, as may be at a school this small;"
+                    " missing: none or hardly any where there must be",
+                    required=True,
+                    values=ATTENDANCE_STATES,
+                ),
+            ),
+            ("school_id", "date"),
         ),
         CanonicalTable(
             "course_grades",
@@ -278,8 +333,14 @@ TABLES: dict[str, CanonicalTable] = {
                 Column(
                     "grade", _FLOAT, Category.GRADES, "Mark", unit="points of 100", required=True
                 ),
+                Column(
+                    "section_id",
+                    _TEXT,
+                    Category.GRADES,
+                    "Which section of the course, where the source tells them apart",
+                ),
             ),
-            ("student_id", "course", "school_year", "period"),
+            ("student_id", "course", "school_year", "period", "section_id"),
         ),
         CanonicalTable(
             "gradebook_entries",

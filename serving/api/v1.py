@@ -231,7 +231,7 @@ def _agreement_entry(visit: Visit, stored: StoredAgreement) -> schemas.Agreement
 def _parts(record: StudentRecord) -> dict[str, Any]:
     """The parts of the record that may be seen; the others are left out."""
     parts = {
-        "attendance": record.attendance and dict(record.attendance.counts),
+        "attendance": record.attendance and (dict(record.attendance.counts) or None),
         "marks": record.course_grades and _course_marks(record.course_grades),
         "tests": record.test_scores and _test_results(record.test_scores),
         "incidents": (

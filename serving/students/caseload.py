@@ -11,7 +11,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -229,9 +229,10 @@ def caseload(
     """Features, alerts and advice of every student in `records`, from what its scope shows.
 
     Args:
+        as_of: today, on which nobody knows yet who is at school.
         muted_categories: those whose records are too old to raise an alert.
     """
-    features = build_features(records, as_of)
+    features = build_features(records, as_of, settled=as_of - timedelta(days=1))
     alerts: dict[str, list[Alert]] = defaultdict(list)
     for alert in raise_alerts(features):
         if alert.category not in muted_categories:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from features.attendance import student_days
+from features.attendance import MOST_OF_A_DAY, student_days
 from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.snapshots.queries import DateLike
@@ -23,6 +23,8 @@ from serving.wording import words
 
 _PERIODS_SHOWN = 6
 _SESSIONS_SHOWN = 12
+
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,23 @@ class SchoolDay:
 
 @dataclass(frozen=True)
 class Month:
-    """Weeks of five weekdays; None where there was no school or the student was not enrolled."""
+    """Weeks of `weekdays`, five unless there was school on a weekend.
+
+    None stands for a day without school, or on which the student was not enrolled or attendance was
+    not taken.
+    """
 
     name: str
+    weekdays: tuple[str, ...]
     weeks: tuple[tuple[SchoolDay | None, ...], ...]
 
 
 @dataclass(frozen=True)
 class Attendance:
-    """This school year: its months, how many days of each status, and a sentence."""
+    """This school year: its months, how many days of each status, and a sentence.
+
+    Nothing is on record where there are no months; then there are no counts either.
+    """
 
     months: tuple[Month, ...]
     counts: Mapping[str, int]
@@ -199,8 +209,12 @@ def read_student(
 
 
 def read_attendance(records: ScopedRecords, as_of: date) -> Attendance:
-    """Every school day of this school year up to `as_of`."""
-    frame = records.ask(_days_in_order, as_of)
+    """Every school day of this school year on which attendance was taken.
+
+    Args:
+        as_of: today, on which nobody knows yet who is at school.
+    """
+    frame = records.ask(_days_in_order, as_of, as_of - timedelta(days=1))
     days = [
         SchoolDay(pd.Timestamp(row["date"]).date(), _status(row))
         for row in frame.to_dict("records")
@@ -210,7 +224,7 @@ def read_attendance(records: ScopedRecords, as_of: date) -> Attendance:
         _month(list(group))
         for _, group in groupby(days, key=lambda day: (day.day.year, day.day.month))
     )
-    return Attendance(months, counts, _attendance_summary(len(days), counts))
+    return Attendance(months, counts if days else {}, _attendance_summary(frame))
 
 
 def read_course_grades(records: ScopedRecords, as_of: date) -> CourseGrades | None:
@@ -302,24 +316,38 @@ def read_facts(records: ScopedRecords, student: str) -> tuple[tuple[str, str], .
     )
 
 
-def _days_in_order(records: ScopedRecords, as_of: DateLike) -> Any:
-    return student_days(records, as_of).order_by("date")
+def _days_in_order(records: ScopedRecords, as_of: DateLike, settled: DateLike) -> Any:
+    return student_days(records, as_of, settled).order_by("date")
 
 
 def _status(row: Mapping[Any, Any]) -> str:
+    """What the day's cell of the calendar says: a day mostly missed is one absent."""
+    if row["absent"] > MOST_OF_A_DAY:
+        if not row["excused"] and not row["unexcused"]:
+            return "unexplained"
+        return "unexcused" if row["unexcused"] >= row["excused"] else "excused"
     if row["absent"]:
-        return "excused" if row["excused"] else "unexcused"
+        return "part"
     return "late" if row["late"] else "present"
 
 
-def _attendance_summary(days: int, counts: Mapping[str, int]) -> str:
-    if not days:
-        return "No school days are on record this year."
-    absent = counts["excused"] + counts["unexcused"]
+def _attendance_summary(days: pd.DataFrame) -> str:
+    """Days missed with their parts added up, and the last day that is known."""
+    if days.empty:
+        return "No attendance is on record for this school year."
+    absent, excused, unexcused, late = (
+        float(days[name].sum()) for name in ("absent", "excused", "unexcused", "late")
+    )
+    kinds = [f"{words.decimal(excused)} excused", f"{words.decimal(unexcused)} unexcused"]
+    unexplained = absent - excused - unexcused
+    if words.decimal(unexplained) != "0":
+        kinds.append(f"{words.decimal(unexplained)} with no reason recorded")
+    last = words.day(pd.Timestamp(days["date"].max()).date())
     return (
-        f"Present on {days - absent} of {words.count(days, 'school day', 'school days')} this"
-        f" year: {words.count(absent, 'day', 'days')} absent ({counts['excused']} excused,"
-        f" {counts['unexcused']} unexcused), {words.count(counts['late'], 'day', 'days')} late."
+        f"Present on {words.decimal(len(days) - absent)} of"
+        f" {words.count(len(days), 'school day', 'school days')} this year, through {last}:"
+        f" {words.decimal_count(absent, 'day', 'days')} absent ({', '.join(kinds)}),"
+        f" {words.count(int(late), 'day', 'days')} late."
     )
 
 
@@ -337,10 +365,12 @@ def _grades_summary(periods: Sequence[tuple[str, int]], averages: Sequence[float
 
 def _month(days: Sequence[SchoolDay]) -> Month:
     by_day = {day.day: day for day in days}
+    weekdays = WEEKDAYS if any(day.day.weekday() > 4 for day in days) else WEEKDAYS[:5]
     return Month(
         f"{days[0].day:%B %Y}",
+        weekdays,
         tuple(
-            tuple(by_day.get(monday + timedelta(days=offset)) for offset in range(5))
+            tuple(by_day.get(monday + timedelta(days=offset)) for offset in range(len(weekdays)))
             for monday in _mondays(days[0].day, days[-1].day)
         ),
     )

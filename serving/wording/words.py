@@ -138,6 +138,8 @@ DAY_STATUSES: Mapping[str, str] = {
     "present": "present",
     "excused": "absent, excused",
     "unexcused": "absent, unexcused",
+    "unexplained": "absent, reason not recorded",
+    "part": "absent part of the day",
     "late": "late",
 }
 SEXES: Mapping[str, str] = {"female": "Female", "male": "Male", "another": "Another"}
@@ -292,6 +294,16 @@ def staff_name(names: Mapping[str, str], user_id: str) -> str:
 def count(number: int, one: str, many: str) -> str:
     """A number with its noun: "1 view", "1,200 views"."""
     return f"{number:,} {one if number == 1 else many}"
+
+
+def decimal(value: float) -> str:
+    """A number of days with at most one decimal: "9", "9.5", "1,204"."""
+    return f"{value:,.1f}".removesuffix(".0")
+
+
+def decimal_count(number: float, one: str, many: str) -> str:
+    """A number that may have parts, with its noun: "1 day", "9.5 days"."""
+    return f"{decimal(number)} {one if decimal(number) == '1' else many}"
 
 
 def share(value: float) -> str:

@@ -1,0 +1,135 @@
+"""On which school days each school took attendance: what a day without an entry may mean.
+
+Most sources list absences and late arrivals only, so a student without an entry was at school, if
+attendance was taken. A whole school without an entry was hardly ever all at school: its day is
+missing, and says nothing of anybody. A small school may well have had a day without one.
+
+A run of days is missing from the day on which at least `EXPECTED_ENTRIES` should have come since
+it began, and fewer than `FEWEST_SHARE` of them did. What a school usually has is its own mean up to
+that day, and no more than `USUAL_SHARE` of its students; of a school with fewer than
+`FEWEST_STUDENTS` nothing is expected. The same is asked of all schools together, so that one day on
+which nobody has taken attendance yet, or a holiday that the calendar lists, is missing at small
+schools too. The state of a day rests on nothing that came after it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from records.canonical.schema import TABLES
+from records.loading.parquet import write_sorted
+
+USUAL_SHARE = 0.05
+"""Share of students with an entry on an ordinary day: about 6% of days are missed nationally in a
+good year (U.S. Department of Education, average daily attendance of 94%), and a little less is
+asked for."""
+
+EXPECTED_ENTRIES = 5.0
+"""Entries that a run of days should have before their absence is doubted: of that many expected,
+none come by chance in 1 of 150 cases (a Poisson count)."""
+
+FEWEST_SHARE = 0.1
+"""Below this share of the expected entries a day counts as one without: a planned absence that was
+entered ahead does not mean that attendance was taken."""
+
+FEWEST_STUDENTS = 20
+"""Of fewer students a share says nothing."""
+
+_TABLES = ("calendar", "attendance_events", "school_enrollments", "students")
+
+_QUERY = """
+with entries as (
+  select school_id, date, count(distinct student_id) as entries
+  from attendance_events group by all
+), stays as (
+  select student_id, school_id, entry_date, exit_date from school_enrollments
+  union all
+  select student_id, school_id, null, null from students
+  where student_id not in (select student_id from school_enrollments)
+), changes as (
+  select school_id, coalesce(entry_date, date '1900-01-01') as date, 1 as change from stays
+  union all
+  select school_id, exit_date + 1, -1 from stays where exit_date is not null
+), totals as (
+  select school_id, date, sum(sum(change)) over (partition by school_id order by date) as enrolled
+  from changes group by school_id, date
+), days as (
+  select c.school_id, c.date, c.school_year, coalesce(t.enrolled, 0) as enrolled,
+    coalesce(e.entries, 0) as entries
+  from calendar c
+  asof left join totals t on c.school_id = t.school_id and c.date >= t.date
+  left join entries e on c.school_id = e.school_id and c.date = e.date
+), usual as (
+  select *, least($usual, coalesce(
+    sum(entries) over earlier / nullif(sum(enrolled) filter (entries > 0) over earlier, 0), $usual
+  )) as share
+  from days
+  window earlier as (partition by school_id, school_year order by date)
+), schools as (
+  select *, enrolled * share as expected from usual
+), district as (
+  select date, sum(entries) as entries, sum(expected) as expected,
+    sum(enrolled) as enrolled
+  from schools group by date
+), everyone as (
+  select school_id, date, entries, if(enrolled < $students, 0, expected) as expected from schools
+  union all
+  select null, date, entries, if(enrolled < $students, 0, expected) from district
+), numbered as (
+  select *, entries < $fewest * expected or entries = 0 as is_thin,
+    row_number() over (partition by school_id order by date)
+      - row_number() over (
+          partition by school_id, entries < $fewest * expected or entries = 0 order by date
+        ) as run
+  from everyone
+), judged as (
+  select *, is_thin and sum(expected - entries) over (
+    partition by school_id, is_thin, run order by date
+  ) >= $expected as is_missing
+  from numbered
+)
+select s.school_id, s.date,
+  case
+    when s.is_missing or (d.is_missing and s.is_thin) then 'missing'
+    when s.entries > 0 then 'taken'
+    else 'quiet'
+  end as state
+from judged s join judged d on s.date = d.date and d.school_id is null
+where s.school_id is not null
+"""
+
+
+def write_attendance_taken(folder: Path) -> None:
+    """Work out the table `attendance_taken` of the snapshot in `folder`, and write it there.
+
+    Without a calendar or without any entry in attendance there is no such table: nothing is known
+    of any day.
+    """
+    target = folder / "attendance_taken.parquet"
+    target.unlink(missing_ok=True)
+    if not all((folder / f"{name}.parquet").exists() for name in _TABLES[:2]):
+        return
+    with duckdb.connect(config={"memory_limit": "400MB", "threads": "2"}) as engine:
+        for name in _TABLES:
+            file = folder / f"{name}.parquet"
+            if file.exists():
+                engine.read_parquet(str(file)).create_view(name)
+            else:
+                engine.register(name, _empty(name))
+        states = engine.sql(
+            _QUERY,
+            params={
+                "usual": USUAL_SHARE,
+                "expected": EXPECTED_ENTRIES,
+                "fewest": FEWEST_SHARE,
+                "students": FEWEST_STUDENTS,
+            },
+        )
+        write_sorted([states], target, TABLES["attendance_taken"])
+
+
+def _empty(name: str) -> pa.Table:
+    return TABLES[name].arrow_schema().empty_table()
