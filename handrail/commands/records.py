@@ -44,6 +44,7 @@ from records.connectors.partner_files.hmis import Hmis
 from records.connectors.partner_files.mapping import parse_mapping
 from records.connectors.partner_files.service_history import ServiceHistory
 from records.connectors.powerschool import PowerSchool
+from records.connectors.profiles.profile import read_profile
 from records.connectors.protocol import ApiConnector, Connector, PartnerConnector, SourceRefused
 from records.database.engine import open_database
 from records.destruction.certificates import overdue_destructions
@@ -57,6 +58,7 @@ from records.identity.participants import (
 from records.loading.load import load
 from records.loading.load_history import (
     SuspiciousLoad,
+    code_warnings,
     last_loads,
     load_warnings,
     record_load,
@@ -69,17 +71,14 @@ from records.staff.accounts import organizations
 from records.staff.viewer import Role
 from records.system.progress import ProgressCallback
 
-FILE_CONNECTORS: dict[str, Connector] = {
-    "edfi": EdFiFiles(),
-    "oneroster": OneRosterFiles(),
-}
+FILE_SOURCES = ("edfi", "oneroster")
 PARTNER_SOURCES = ("service-history", "hmis")
 API_CONNECTORS: dict[str, Callable[[ApiSettings], ApiConnector]] = {
     "edfi-api": EdFiApi,
     "oneroster-api": OneRosterApi,
     "powerschool": PowerSchool,
 }
-SOURCES = (*FILE_CONNECTORS, *PARTNER_SOURCES, *API_CONNECTORS)
+SOURCES = (*FILE_SOURCES, *PARTNER_SOURCES, *API_CONNECTORS)
 app = typer.Typer(no_args_is_help=True, help="Show what is loaded, as counts only.")
 
 
@@ -179,6 +178,13 @@ def load_and_publish(
                 "nothing was changed, since this looks like an export error:"
                 f" {'; '.join(warnings)}. If it is right, give the same command with --accept"
             )
+        unexplained = [] if accept else code_warnings(snapshot, connector.name)
+        if unexplained:
+            profile = settings.home / "profiles" / f"{_profile_name(connector.name)}.toml"
+            raise SuspiciousLoad(
+                f"nothing was changed: {'; '.join(unexplained)}. Say in {profile} what they mean,"
+                " or give the same command with --accept: then what they say stays unknown"
+            )
         publish_if_needed(database, snapshot, progress)
 
     report = load(
@@ -202,6 +208,11 @@ def load_and_publish(
                 " removes them"
             )
     return report
+
+
+def _profile_name(source: str) -> str:
+    """The name of a source's profile, which is one whether it comes as files or by an API."""
+    return source.removesuffix("-api")
 
 
 @app.command("status")
@@ -385,8 +396,10 @@ def _open_source(
         raise SourceRefused(
             "--keep-for-changes is for oneroster: only its exports may hold what has changed"
         )
-    if source in FILE_CONNECTORS:
-        return FILE_CONNECTORS[source], path
+    if source == "oneroster":
+        return OneRosterFiles(), path
+    if source == "edfi":
+        return EdFiFiles(read_profile("edfi", home)), path
     if source not in API_CONNECTORS:
         raise SourceRefused(f"there is no source {source!r}; the sources are: {', '.join(SOURCES)}")
     settings = read_api_settings(require_file(path))
@@ -395,6 +408,8 @@ def _open_source(
             f"{path.name}: kind is {settings.kind!r}, and the command says {source!r}"
         )
     connector, mirror = API_CONNECTORS[source](settings), home / "sources" / settings.name
+    if isinstance(connector, EdFiApi):
+        connector.profile = read_profile("edfi", home)
     connector.fetch(mirror, progress)
     return connector, mirror
 

@@ -67,6 +67,9 @@ class RowSink(RecordSink, Protocol):
 
     def note(self, text: str) -> None: ...
 
+    def code(self, table: str, column: str, code: str, understood: bool) -> None:
+        """Count a code that decides over rows of `table`, and whether anybody has explained it."""
+
 
 class Connector(Protocol):
     """Reads one source into canonical tables.

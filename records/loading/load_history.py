@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 
 from records.canonical.schema import ABSENT_STATUSES
-from records.loading.load_report import LoadReport
+from records.loading.load_report import CodeCounts, LoadReport
 from records.snapshots.snapshot import Snapshot
 from records.system.errors import UserError
 
@@ -116,6 +116,24 @@ def load_warnings(new: Snapshot, current: Snapshot | None) -> list[str]:
     if current is None:
         return []
     return [*_student_loss(new, current), *_days_of_absence(new, current)]
+
+
+def code_warnings(new: Snapshot, source: str) -> list[str]:
+    """Which columns of a load hold too many codes that nobody has explained, as clauses."""
+    warnings = []
+    for report in new.manifest["sources"]:
+        if report["source"] != source:
+            continue
+        for column, stored in report.get("codes", {}).items():
+            counts = CodeCounts(**stored)
+            if counts.is_too_little_understood:
+                total = counts.understood + counts.not_understood
+                named = sorted(counts.codes.items(), key=lambda item: (-item[1], item[0]))[:10]
+                warnings.append(
+                    f"of {total:,} values of {column}, {counts.not_understood:,} are codes that"
+                    f" nobody has explained ({', '.join(f'{code!r} {n:,}' for code, n in named)})"
+                )
+    return warnings
 
 
 def _history_file(home: Path) -> Path:

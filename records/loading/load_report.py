@@ -8,6 +8,36 @@ from typing import Any
 
 from records.connectors.protocol import FileCount, MissingFile
 
+MAX_CODES_NOT_UNDERSTOOD = 0.02
+"""Share of a column's codes that may go unexplained: at an ordinary 6% of days missed, that is one
+day in a thousand."""
+
+
+@dataclass
+class CodeCounts:
+    """How many codes of one column were understood; `codes` are those that were not, with counts.
+
+    `table` is the canonical table over whose rows they decide.
+
+    The fields are keys of a snapshot's manifest.
+    """
+
+    table: str
+    understood: int = 0
+    not_understood: int = 0
+    codes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def share_not_understood(self) -> float:
+        """Share of the column's codes, 0 to 1."""
+        total = self.understood + self.not_understood
+        return self.not_understood / total if total else 0.0
+
+    @property
+    def is_too_little_understood(self) -> bool:
+        """Whether what the rows say of a student cannot be relied on."""
+        return self.share_not_understood > MAX_CODES_NOT_UNDERSTOOD
+
 
 @dataclass
 class LoadReport:
@@ -17,8 +47,9 @@ class LoadReport:
 
     `organization_id` is the partner whose files these were, None for a source that reports on no
     single partner. `organizations` are those whose programs and services this source brought, and
-    `of_partners` says whether these were partners' own files. `rows` counts the rows of each table
-    of the new snapshot. The fields are keys of a snapshot's manifest.
+    `of_partners` says whether these were partners' own files. `codes` are the codes that
+    the source profile explains, by column. `rows` counts the rows of each table of the new
+    snapshot. The fields are keys of a snapshot's manifest.
     """
 
     source: str
@@ -30,6 +61,7 @@ class LoadReport:
     files: list[FileCount] = field(default_factory=list)
     missing: list[MissingFile] = field(default_factory=list)
     dropped_columns: list[dict[str, str]] = field(default_factory=list)
+    codes: dict[str, CodeCounts] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from records.canonical.quarantine import BadRow
 from records.canonical.schema import TABLES, CanonicalTable
 from records.connectors.protocol import Connector, SourceRefused
 from records.loading.attendance_taken import write_attendance_taken
-from records.loading.load_report import LoadReport, source_key
+from records.loading.load_report import CodeCounts, LoadReport, source_key
 from records.loading.parquet import ROW_GROUP_SIZE, write_quarantine, write_sorted
 from records.loading.staging_sink import StagingSink
 from records.snapshots.snapshot import DATE_COLUMNS, Snapshot
@@ -35,6 +35,11 @@ _ENGINE_CONFIG: dict[str, str | bool | int | float | list[str]] = {
 two are bounded."""
 
 _EVERY_ROW = "true"
+_CORRECTED_ABSENCE = (
+    "status in ('absent_excused', 'absent_unexcused') and coalesce(absent_share, 1) = 1"
+    " and row(student_id, school_id, date) in (select day from days_late)"
+)
+"""The absence of a whole day on which the student is late too."""
 
 
 def write_tables(sink: StagingSink, connector: Connector, previous: Snapshot | None) -> LoadReport:
@@ -67,8 +72,9 @@ def write_tables(sink: StagingSink, connector: Connector, previous: Snapshot | N
         _register_organizations(engine, "own_file_partners", own_file_partners)
         _register_organizations(engine, "replaced_organizations", replaced)
         _write_canonical_tables(engine, sink, connector, staged, previous)
-        write_attendance_taken(sink.staging)
         remaining = _remaining_sources(previous, report, replaced)
+        if _understands_attendance(report, remaining):
+            write_attendance_taken(sink.staging)
         write_quarantine(engine, sink, previous, remaining)
         report.rows = _row_counts(sink.staging)
         latest_dates = _latest_dates(engine, sink.staging)
@@ -86,6 +92,26 @@ def write_tables(sink: StagingSink, connector: Connector, previous: Snapshot | N
     report.snapshot_id = manifest_digest(manifest)
     (sink.staging / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
     return report
+
+
+def _understands_attendance(report: LoadReport, remaining: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether attendance codes are explained, in this load and in what remains of earlier ones.
+
+    Where too many are not, nothing is known of anybody's attendance, and the report notes it.
+    """
+    reports = [asdict(report), *remaining]
+    columns = [
+        column
+        for stored in reports
+        for column, counts in stored.get("codes", {}).items()
+        if counts["table"] == "attendance_events" and CodeCounts(**counts).is_too_little_understood
+    ]
+    if columns:
+        report.notes.append(
+            f"Too many values of {columns[0]} are not understood: attendance counts as not on"
+            " record until somebody states what they mean."
+        )
+    return not columns
 
 
 def _write_canonical_tables(
@@ -279,7 +305,8 @@ def _resolve_rows(
         rows = _reject_own_file_partners(canonical, sink, rows)
     if carried is not None and "organization_id" not in canonical.key:
         rows = _reject_keys_of_others(canonical, sink, rows, carried)
-    return _one_row_per_key(engine, canonical, sink, rows)
+    rows = _one_row_per_key(engine, canonical, sink, rows)
+    return _without_corrected_absences(canonical, sink, rows)
 
 
 def _reject_unknown_students(
@@ -368,6 +395,28 @@ def _one_row_per_key(
         sink.count(file).duplicates += count
         sink.count(file).kept -= count
     return ranked.filter("_rank = 1")
+
+
+def _without_corrected_absences(
+    canonical: CanonicalTable, sink: StagingSink, rows: duckdb.DuckDBPyRelation
+) -> duckdb.DuckDBPyRelation:
+    """Reject the absence of a whole day on which the student is recorded as late too.
+
+    Who came late was there: the late arrival is most likely the correction of an absence entered
+    before it.
+    """
+    if canonical.name != "attendance_events":
+        return rows
+    late = rows.filter("status = 'tardy'").project("row(student_id, school_id, date) as day")
+    late.distinct().create_view("days_late", replace=True)
+    _reject(
+        sink,
+        canonical,
+        rows.filter(_CORRECTED_ABSENCE),
+        "status",
+        "the student is recorded as late on the same day, so this absence was likely corrected",
+    )
+    return rows.filter(f"not ({_CORRECTED_ABSENCE})")
 
 
 def _reject(

@@ -20,7 +20,7 @@ from records.canonical.never_ingest import redact
 from records.canonical.quarantine import BadRow, Value
 from records.canonical.schema import TABLES
 from records.connectors.protocol import Connector, FileCount, MissingFile, PartnerConnector
-from records.loading.load_report import LoadReport
+from records.loading.load_report import CodeCounts, LoadReport
 from records.snapshots.staging import DESTROYED, QUARANTINE_SCHEMA
 
 BOOKKEEPING_COLUMNS = (
@@ -35,6 +35,9 @@ whether a physical record stands for it."""
 _CHUNK_ROWS = 50_000
 _CHUNK_CHARACTERS = 16_000_000
 """Of quarantined rows that may wait in memory: a damaged line can be long."""
+
+_CODES_NAMED, _CODE_CHARACTERS = 200, 40
+"""Of codes that are not understood: how many are named, and how much of each."""
 
 _WORD = re.compile(r"[\w.-]+")
 
@@ -126,6 +129,16 @@ class StagingSink:
 
     def note(self, text: str) -> None:
         self.report.notes.append(text)
+
+    def code(self, table: str, column: str, code: str, understood: bool) -> None:
+        counts = self.report.codes.setdefault(column, CodeCounts(table))
+        if understood:
+            counts.understood += 1
+            return
+        counts.not_understood += 1
+        name = redact(code)[:_CODE_CHARACTERS]
+        if name in counts.codes or len(counts.codes) < _CODES_NAMED:
+            counts.codes[name] = counts.codes.get(name, 0) + 1
 
     def _add(
         self, table: str, values: Mapping[str, Value], file: str, line: int, *, counted: bool

@@ -40,6 +40,7 @@ from records.connectors.http.mirror import (
     select_fields,
 )
 from records.connectors.http.settings import ApiSettings
+from records.connectors.profiles.profile import SourceProfile, standard_profile
 from records.connectors.protocol import RowSink, SourceRefused
 from records.system.progress import ProgressCallback
 
@@ -342,6 +343,7 @@ class EdFiApi:
     settings: ApiSettings
     retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
     sleep: Callable[[float], None] = time.sleep
+    profile: SourceProfile = field(default_factory=lambda: standard_profile("edfi"))
     name: str = field(default="edfi-api", init=False)
     tables: tuple[str, ...] = field(init=False)
     resources: tuple[EdFiResource, ...] = field(init=False)
@@ -398,7 +400,9 @@ class EdFiApi:
                 if resource not in readable:
                     sink.missing(resource.name, resource.stays_empty)
             normalizer = EdFiNormalizer(
-                sink, complete_characteristics=_complete_characteristics(mirror, self.resources)
+                sink,
+                self.profile,
+                complete_characteristics=_complete_characteristics(mirror, self.resources),
             )
             for resource in readable:
                 total = mirror.count(resource.name)

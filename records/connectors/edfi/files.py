@@ -8,7 +8,7 @@ The load report names the elements that were seen and are never stored. What a r
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from lxml import etree
 from records.canonical.never_ingest import prohibited_kind
 from records.canonical.schema import TABLES
 from records.connectors.edfi.rules import OTHER_PROGRAMS, PROGRAM_CHARACTERISTICS, EdFiNormalizer
+from records.connectors.profiles.profile import SourceProfile, standard_profile
 from records.connectors.protocol import RowSink, SourceRefused
 from records.system.progress import ProgressCallback
 
@@ -44,6 +45,7 @@ EXPECTED_FILES = {
 class EdFiFiles:
     """The connector for a folder of Ed-Fi XML interchange files."""
 
+    profile: SourceProfile = field(default_factory=lambda: standard_profile("edfi"))
     name: str = "edfi"
     tables: tuple[str, ...] = tuple(name for name in TABLES if name != "service_sessions")
 
@@ -59,7 +61,7 @@ class EdFiFiles:
                 file.name.startswith(start) and _starts_exactly(file.name, start) for file in files
             ):
                 sink.missing(f"{start}.xml", stays_empty)
-        normalizer = EdFiNormalizer(sink)
+        normalizer = EdFiNormalizer(sink, self.profile)
         for file in files:
             size = file.stat().st_size
             for element in stream_records(file):

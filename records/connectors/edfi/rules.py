@@ -10,11 +10,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from typing import Protocol
 
-from records.canonical.quarantine import BadRow, BadValue, Value, convert_row
+from records.canonical.quarantine import BadRow, BadValue, convert, convert_row
 from records.canonical.schema import TABLES
+from records.connectors.edfi.school_days import (
+    ClassAttendance,
+    ClassMissed,
+    SchoolCalendar,
+    Term,
+    is_absence,
+)
+from records.connectors.profiles.profile import (
+    IGNORED,
+    AttendanceCode,
+    SourceProfile,
+    standard_profile,
+)
 from records.connectors.protocol import RowSink
 
 NEVER_STORED_KINDS = {
@@ -59,14 +72,6 @@ _GRADE_LEVELS = {
         )
     )
 } | {"Preschool/Prekindergarten": -1, "Early Education": -1, "Infant/toddler": -1}
-_ATTENDANCE = {
-    "Excused Absence": "absent_excused",
-    "Unexcused Absence": "absent_unexcused",
-    "Tardy": "tardy",
-    "Partial": "partial",
-    "In Attendance": "present",
-    "Early departure": "partial",
-}
 _RACES = {
     "American Indian - Alaska Native": "american_indian",
     "American Indian - Alaskan Native": "american_indian",
@@ -140,6 +145,7 @@ class EdFiNormalizer:
     """
 
     sink: RowSink
+    profile: SourceProfile = field(default_factory=lambda: standard_profile("edfi"))
     complete_characteristics: set[str] = field(default_factory=set)
     students: dict[str, _PendingRow] = field(default_factory=dict)
     attendance_schools: dict[str, Counter[str]] = field(default_factory=dict)
@@ -149,13 +155,15 @@ class EdFiNormalizer:
     course_titles: dict[str, str] = field(default_factory=dict)
     gradebook: dict[str, dict[str, str | None]] = field(default_factory=dict)
     periods: dict[tuple[str, str, int], tuple[int, str]] = field(default_factory=dict)
-    sessions: list[tuple[str, date, date, int, str, int]] = field(default_factory=list)
-    school_days: set[str] = field(default_factory=set)
     incident_dates: dict[str, str] = field(default_factory=dict)
     incident_labels: dict[str, str] = field(default_factory=dict)
     incidents: dict[tuple[str, str], _PendingRow] = field(default_factory=dict)
     providers: dict[str, str] = field(default_factory=dict)
     interventions: dict[str, dict[str, str | None]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.calendar = SchoolCalendar(self.sink)
+        self.classes = ClassAttendance(self.sink, self.profile)
 
     def add(self, record: EdFiRecord) -> None:
         """Pass one record to its rule; a bad value quarantines this record alone."""
@@ -189,7 +197,8 @@ class EdFiNormalizer:
         for pending in self.incidents.values():
             self._add_row_at("behavior_incidents", pending.values, pending.file, pending.line)
         self._characteristics()
-        self._calendar()
+        self.calendar.finish()
+        self.classes.finish()
 
     def add_row(self, table: str, texts: dict[str, str | None], record: EdFiRecord) -> None:
         self._add_row_at(table, texts, record.file, record.line)
@@ -215,14 +224,15 @@ class EdFiNormalizer:
         }
         begin = convert_row(TABLES["calendar"], texts)
         end = convert_row(TABLES["calendar"], texts | {"date": record.text("EndDate")})
-        self.sessions.append(
-            (
-                str(begin["school_id"]),
-                begin["date"],
-                end["date"],  # type: ignore[arg-type]
-                int(begin["school_year"]),  # type: ignore[arg-type]
-                record.file,
-                record.line,
+        self.calendar.terms.append(
+            Term(
+                school=str(begin["school_id"]),
+                first=begin["date"],  # type: ignore[arg-type]
+                last=end["date"],  # type: ignore[arg-type]
+                school_year=int(begin["school_year"]),  # type: ignore[arg-type]
+                is_summer=self.profile.is_summer(record.code("Term"), record.text("SessionName")),
+                file=record.file,
+                line=record.line,
             )
         )
         self.sink.use(record.file)
@@ -240,17 +250,28 @@ class EdFiNormalizer:
         self.sink.use(record.file)
 
     def calendar_date(self, record: EdFiRecord) -> None:
-        events = [event.code("CalendarEvent") or "" for event in record.children("CalendarEvent")]
-        if not any(event.lower() == "instructional day" for event in events):
-            self.sink.ignore(record.file, "CalendarDate without classes")
-            return
         identity = ("CalendarReference", "CalendarIdentity")
-        school, day = record.text(*identity, *_SCHOOL), record.text("Date")
-        year = _school_year(record.text(*identity, "SchoolYear"))
-        self.school_days.add(f"{school} {(day or '')[:10]}")
-        self.add_row(
-            "calendar", {"school_id": school, "date": day, "school_year": str(year)}, record
+        row = convert_row(
+            TABLES["calendar"],
+            {
+                "school_id": record.text(*identity, *_SCHOOL),
+                "date": record.text("Date"),
+                "school_year": str(_school_year(record.text(*identity, "SchoolYear"))),
+            },
         )
+        events = [event.code("CalendarEvent") or "" for event in record.children("CalendarEvent")]
+        kinds = {event: self.profile.is_school_day(event) for event in events}
+        for event, kind in kinds.items():
+            self.sink.code("calendar", "CalendarEvent", event, kind is not None)
+        if any(kinds.values()):
+            self.calendar.add_school_day(row, record.file, record.line)
+        elif None in kinds.values():
+            self.sink.ignore(
+                record.file, "CalendarDate of a kind whose meaning the profile does not state"
+            )
+        else:
+            self.calendar.closed.add((str(row["school_id"]), row["date"]))  # type: ignore[arg-type]
+            self.sink.ignore(record.file, "CalendarDate without classes")
 
     def course_offering(self, record: EdFiRecord) -> None:
         code = record.text("LocalCourseCode")
@@ -307,31 +328,70 @@ class EdFiNormalizer:
             }
 
     def attendance(self, record: EdFiRecord) -> None:
-        recorded = record.code("AttendanceEvent", "AttendanceEventCategory") or record.code(
-            "AttendanceEventCategory"
+        in_section = record.kind == "StudentSectionAttendanceEvent"
+        code = self._attendance_code(record)
+        if code.status == IGNORED:
+            self.sink.ignore(record.file, "attendance code that says nothing of the day")
+            return
+        texts = {
+            "student_id": record.text(*_STUDENT),
+            "school_id": record.text(*(_COURSE_OFFERING if in_section else ()), *_SCHOOL),
+            "date": record.text("AttendanceEvent", "EventDate") or record.text("EventDate"),
+            "status": code.status,
+            "absent_share": None if in_section else _absent_share(record, code),
+        }
+        row = convert_row(TABLES["attendance_events"], texts)
+        if in_section and is_absence(code.status):
+            self.classes.add(
+                ClassMissed(
+                    student=str(row["student_id"]),
+                    school=str(row["school_id"]),
+                    day=row["date"],  # type: ignore[arg-type]
+                    section=_section_of(record),
+                    status=code.status,
+                ),
+                record.file,
+                record.line,
+            )
+        elif in_section and code.status == "present":
+            self.sink.ignore(record.file, "present in one class")
+        elif not in_section and self.profile.attendance_by == "section":
+            self.sink.ignore(record.file, "attendance by days (the profile says by classes)")
+        else:
+            if is_absence(code.status):
+                self.classes.schools_by_day.add(str(row["school_id"]))
+            self.sink.keep("attendance_events", row, record.file, record.line)
+        self.attendance_schools.setdefault(str(row["student_id"]), Counter())[
+            str(row["school_id"])
+        ] += 1
+
+    def _attendance_code(self, record: EdFiRecord) -> AttendanceCode:
+        """What the record's code means.
+
+        Raises:
+            BadValue: nobody has stated what it means.
+        """
+        recorded = (
+            record.code("AttendanceEvent", "AttendanceEventCategory")
+            or record.code("AttendanceEventCategory")
+            or ""
         )
-        status = _ATTENDANCE.get(recorded or "")
-        if status is None:
+        code = self.profile.attendance(recorded)
+        self.sink.code("attendance_events", "AttendanceEventCategory", recorded, code is not None)
+        if code is None:
             raise BadValue(
                 "AttendanceEventCategory",
-                f"AttendanceEventCategory is {recorded!r}; it must be one of"
-                f" {', '.join(_ATTENDANCE)}",
+                f"AttendanceEventCategory is {recorded!r}, and nobody has stated what that means:"
+                " profiles/edfi.toml can, under [attendance.codes]",
             )
-        in_section = record.kind == "StudentSectionAttendanceEvent"
-        if in_section and status not in ("tardy", "partial"):
-            self.sink.ignore(
-                record.file, "absence from one class (the school day's own record is used)"
-            )
-            return
-        school = record.text(*(_COURSE_OFFERING if in_section else ()), *_SCHOOL)
-        student_id = record.text(*_STUDENT)
-        day = record.text("AttendanceEvent", "EventDate") or record.text("EventDate")
-        self.add_row(
-            "attendance_events",
-            {"student_id": student_id, "school_id": school, "status": status, "date": day},
-            record,
-        )
-        self.attendance_schools.setdefault(student_id or "", Counter())[school or ""] += 1
+        return code
+
+    def section_enrollment(self, record: EdFiRecord) -> None:
+        student = record.text(*_STUDENT) or ""
+        column = TABLES["school_enrollments"].column("exit_date")
+        begin, end = (convert(column, record.text(name)) for name in ("BeginDate", "EndDate"))
+        self.classes.enrolled[student].append((begin, end))  # type: ignore[arg-type]
+        self.sink.use(record.file)
 
     def gradebook_entry(self, record: EdFiRecord) -> None:
         code = record.text(*_COURSE_OFFERING, "LocalCourseCode")
@@ -548,27 +608,6 @@ class EdFiNormalizer:
                 "characteristics", convert_row(TABLES["characteristics"], texts), file, line
             )
 
-    def _calendar(self) -> None:
-        inferred = 0
-        for school, begin, end, year, file, line in self.sessions:
-            for offset in range((end - begin).days + 1):
-                day = begin + timedelta(days=offset)
-                if day.weekday() < 5 and f"{school} {day}" not in self.school_days:
-                    self.school_days.add(f"{school} {day}")
-                    values: dict[str, Value] = {
-                        "school_id": school,
-                        "date": day,
-                        "school_year": year,
-                    }
-                    self.sink.derive("calendar", values, file, line)
-                    inferred += 1
-        if inferred:
-            self.sink.note(
-                f"The calendar lists few school days: {inferred} were worked out as the weekdays"
-                " of each term. Holidays count as school days until the district sends its"
-                " calendar."
-            )
-
 
 def _race_ethnicity(record: EdFiRecord) -> str | None:
     if record.text("HispanicLatinoEthnicity") in ("true", "1"):
@@ -578,6 +617,30 @@ def _race_ethnicity(record: EdFiRecord) -> str | None:
     if len(races) > 1:
         return "two_or_more"
     return next(iter(races), None)
+
+
+def _section_of(record: EdFiRecord) -> str:
+    section = ("SectionReference", "SectionIdentity")
+    names = (
+        record.text(*section, "SectionIdentifier") or record.text(*section, "UniqueSectionCode"),
+        record.text(*_COURSE_OFFERING, "LocalCourseCode"),
+        record.text(*section, "ClassPeriodName"),
+    )
+    return " ".join(name for name in names if name)
+
+
+def _absent_share(record: EdFiRecord, code: AttendanceCode) -> str | None:
+    """How much of the day was missed: the event's duration in days, else what its code says.
+
+    Source: Ed-Fi Data Standard, AttendanceEvent.EventDuration: "the amount of time for the event as
+    recognized by the school", in days. A duration of none, or of more than a day, says nothing.
+    """
+    if not is_absence(code.status) and code.status != "partial":
+        return None
+    text = record.text("AttendanceEvent", "EventDuration") or record.text("EventDuration")
+    if text is not None and _is_number(text) and 0 < float(text) < 1:
+        return text
+    return None if code.absent_share is None else repr(code.absent_share)
 
 
 def _school_year_text(record: EdFiRecord) -> str | None:
@@ -629,6 +692,7 @@ _RULES: dict[str, Callable[[EdFiNormalizer, EdFiRecord], None]] = {
     "StudentSchoolAssociation": EdFiNormalizer.enrollment,
     "StudentSchoolAttendanceEvent": EdFiNormalizer.attendance,
     "StudentSectionAttendanceEvent": EdFiNormalizer.attendance,
+    "StudentSectionAssociation": EdFiNormalizer.section_enrollment,
     "GradebookEntry": EdFiNormalizer.gradebook_entry,
     "StudentGradebookEntry": EdFiNormalizer.student_gradebook_entry,
     "Grade": EdFiNormalizer.grade,

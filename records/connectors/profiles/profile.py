@@ -1,0 +1,234 @@
+"""The profile of a source: a readable file that says what the source's own words mean.
+
+Handrail has one for each kind of source, with the words of the public standard. A district's own
+file, `profiles/SOURCE.toml` in its home, adds words and settles what only the district knows; what
+it says wins. A load records which profile it was read by.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from records.canonical.schema import ABSENT_STATUSES, ATTENDANCE_STATUSES
+from records.system.errors import UserError
+from records.system.files import read_toml
+
+BUILT_IN = Path(__file__).parent
+IGNORED = "ignored"
+"""The meaning of a code that says nothing about the day."""
+
+SECTION_RULES = ("share", "half", "any")
+"""How classes missed make a day: the share of the day's classes; all of the day from half of them
+on and else nothing; all of the day from the first one on."""
+
+_KEYS = {
+    "attendance": ("by", "section_rule", "classes_a_day", "codes"),
+    "calendar": ("school_days", "other_days", "summer_terms"),
+    "grades": ("letters",),
+}
+_CODE_KEYS = ("status", "absent_share")
+_SEPARATORS = re.compile(r"[\s_\-]+")
+
+
+class ProfileError(UserError, ValueError):
+    """A profile that cannot be used; the message names the file and the key."""
+
+
+@dataclass(frozen=True)
+class AttendanceCode:
+    """What one attendance code says of a day.
+
+    `status` is one of `ATTENDANCE_STATUSES`, or `IGNORED`. `absent_share` is how much of the day
+    was missed, 0 to 1; None where the code does not say.
+    """
+
+    status: str
+    absent_share: float | None = None
+
+
+@dataclass(frozen=True)
+class SourceProfile:
+    """What the words of one source mean.
+
+    Attributes:
+        attendance_codes: code -> meaning; look one up with `attendance`.
+        attendance_by: "day", "section", or "either": a school that records days is read by days.
+        section_rule: one of `SECTION_RULES`.
+        classes_a_day: how many classes a day has; None if that is to be seen from the records.
+        school_days: kinds of calendar event on which classes are held.
+        other_days: kinds of calendar event on which none are.
+        summer_terms: words in the name or kind of a term that is not of the school year.
+        letters: letter grade -> points of 100.
+    """
+
+    source: str
+    attendance_codes: Mapping[str, AttendanceCode]
+    attendance_by: str
+    section_rule: str
+    classes_a_day: int | None
+    school_days: frozenset[str]
+    other_days: frozenset[str]
+    summer_terms: tuple[str, ...]
+    letters: Mapping[str, float]
+    digest: str
+
+    def attendance(self, code: str) -> AttendanceCode | None:
+        """What an attendance code means; None if nobody has said."""
+        return self.attendance_codes.get(fold(code))
+
+    def is_school_day(self, event: str) -> bool | None:
+        """Whether classes are held on days with this kind of event; None if nobody has said."""
+        if fold(event) in self.school_days:
+            return True
+        return False if fold(event) in self.other_days else None
+
+    def is_summer(self, *names: str | None) -> bool:
+        """Whether a term of these names is apart from the school year."""
+        words = fold(" ".join(name for name in names if name))
+        return any(word in words for word in self.summer_terms)
+
+
+def fold(code: str) -> str:
+    """A code as it is compared: without case, with single spaces instead of hyphens."""
+    return _SEPARATORS.sub(" ", code).strip().casefold()
+
+
+def read_profile(source: str, home: Path | None = None) -> SourceProfile:
+    """The profile of a kind of source, with the district's own additions.
+
+    Args:
+        home: the district's folder; None for the words of the standard alone.
+
+    Raises:
+        ProfileError: the district's file cannot be used.
+    """
+    tables = _tables(BUILT_IN / f"{source}.toml")
+    own = None if home is None else home / "profiles" / f"{source}.toml"
+    if own is not None and own.exists():
+        tables = _merged(tables, _tables(own))
+    return _profile(source, tables)
+
+
+@cache
+def standard_profile(source: str) -> SourceProfile:
+    """The profile of a kind of source by the words of its standard alone."""
+    return read_profile(source)
+
+
+def _tables(file: Path) -> dict[str, dict[str, Any]]:
+    """The tables of a profile file, each value checked."""
+    tables = read_toml(file, ProfileError)
+    for table, values in tables.items():
+        if table not in _KEYS or not isinstance(values, dict):
+            raise ProfileError(f"{file}: there is no [{table}]; the tables are {_list(_KEYS)}")
+        for key, value in values.items():
+            if key not in _KEYS[table]:
+                raise ProfileError(
+                    f"{file}: [{table}] has no {key}; its keys are {_list(_KEYS[table])}"
+                )
+            problem = _problem(table, key, value)
+            if problem:
+                raise ProfileError(f"{file}: [{table}] {key} {problem}")
+    return tables
+
+
+def _problem(table: str, key: str, value: Any) -> str:
+    """What is wrong with a value; empty if nothing is."""
+    match table, key:
+        case "attendance", "codes":
+            return _codes_problem(value)
+        case "attendance", "by":
+            return _choice_problem(value, ("day", "section", "either"))
+        case "attendance", "section_rule":
+            return _choice_problem(value, SECTION_RULES)
+        case "attendance", "classes_a_day":
+            is_count = isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 20
+            return "" if is_count else f"is {value!r}; it must be a whole number from 1 to 20"
+        case "grades", "letters":
+            is_table = isinstance(value, dict) and all(map(_is_number, value.values()))
+            return "" if is_table else "must say for each letter how many points of 100 it is"
+    is_list = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return "" if is_list else f"is {value!r}; it must be a list of texts"
+
+
+def _codes_problem(codes: Any) -> str:
+    if not isinstance(codes, dict):
+        return "must be a table with a line for each code"
+    for code, meaning in codes.items():
+        values = meaning if isinstance(meaning, dict) else {"status": meaning}
+        unknown = [key for key in values if key not in _CODE_KEYS]
+        if unknown or values.get("status") not in (*ATTENDANCE_STATUSES, IGNORED):
+            return (
+                f"says {meaning!r} of {code!r}; it must be one of {_list(ATTENDANCE_STATUSES)} or"
+                f' {IGNORED}, or {{ status = "absent_excused", absent_share = 0.5 }}'
+            )
+        share = values.get("absent_share")
+        if share is not None and not (_is_number(share) and 0 < share <= 1):
+            return f"says absent_share = {share!r} of {code!r}; it must be above 0 and at most 1"
+        if share is not None and values["status"] not in (*ABSENT_STATUSES, "partial"):
+            return f"says how much of a day is missed by {code!r}, which is no absence"
+    return ""
+
+
+def _choice_problem(value: Any, choices: tuple[str, ...]) -> str:
+    return "" if value in choices else f"is {value!r}; it must be one of {_list(choices)}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _merged(
+    standard: Mapping[str, Mapping[str, Any]], own: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """The standard's tables with the district's: codes are added, everything else is replaced.
+
+    An event that the district calls a school day is one, whatever the standard calls it.
+    """
+    merged = {table: {**standard.get(table, {}), **own.get(table, {})} for table in _KEYS}
+    for table, key in (("attendance", "codes"), ("grades", "letters")):
+        values = {fold(code): value for code, value in standard.get(table, {}).get(key, {}).items()}
+        values |= {fold(code): value for code, value in own.get(table, {}).get(key, {}).items()}
+        merged[table][key] = values
+    calendar = merged["calendar"]
+    for key, other in (("school_days", "other_days"), ("other_days", "school_days")):
+        stated = {fold(event) for event in own.get("calendar", {}).get(other, ())}
+        kept = [e for e in standard.get("calendar", {}).get(key, ()) if fold(e) not in stated]
+        calendar[key] = [*kept, *own.get("calendar", {}).get(key, ())]
+    return merged
+
+
+def _profile(source: str, tables: Mapping[str, Mapping[str, Any]]) -> SourceProfile:
+    attendance, calendar = tables.get("attendance", {}), tables.get("calendar", {})
+    text = json.dumps(tables, sort_keys=True)
+    return SourceProfile(
+        source=source,
+        attendance_codes={
+            fold(code): AttendanceCode(meaning["status"], meaning.get("absent_share"))
+            if isinstance(meaning, dict)
+            else AttendanceCode(meaning)
+            for code, meaning in attendance.get("codes", {}).items()
+        },
+        attendance_by=attendance.get("by", "either"),
+        section_rule=attendance.get("section_rule", "share"),
+        classes_a_day=attendance.get("classes_a_day"),
+        school_days=frozenset(map(fold, calendar.get("school_days", ()))),
+        other_days=frozenset(map(fold, calendar.get("other_days", ()))),
+        summer_terms=tuple(map(fold, calendar.get("summer_terms", ()))),
+        letters={
+            letter: float(points)
+            for letter, points in tables.get("grades", {}).get("letters", {}).items()
+        },
+        digest=hashlib.sha256(text.encode()).hexdigest(),
+    )
+
+
+def _list(names: Any) -> str:
+    return ", ".join(names)
