@@ -25,6 +25,9 @@ from records.system.errors import UserError
 STALE_AFTER = timedelta(hours=36)
 """A nightly feed that missed one night, with half a day to spare (R42)."""
 
+OLD_AFTER = timedelta(days=100)
+"""Records that end before that are of a school year that is over: a summer is shorter."""
+
 MAX_STUDENT_LOSS = 0.20
 """Share of students who may be gone since the last load; a district loses about 2% in an ordinary
 month (R42)."""
@@ -109,6 +112,17 @@ def stale_attendance_since(home: Path, now: datetime) -> datetime | None:
         (load.at for load in _newest_first(home) if "attendance_events" in load.tables), None
     )
     return last if last is not None and now - last > STALE_AFTER else None
+
+
+def old_records_end(snapshot: Snapshot, today: date) -> date | None:
+    """The day of the newest record up to today, if that is more than `OLD_AFTER` ago.
+
+    Returns:
+        None when the records are of this school year, or have no dates at all.
+    """
+    days = [date.fromisoformat(day) for day in snapshot.manifest["latest"].values() if day]
+    newest = max((day for day in days if day <= today), default=None)
+    return newest if newest is not None and today - newest > OLD_AFTER else None
 
 
 def load_warnings(new: Snapshot, current: Snapshot | None) -> list[str]:

@@ -60,6 +60,20 @@ class AttendanceGap:
     days: int
 
 
+@dataclass(frozen=True)
+class SilentSchool:
+    """A school that has stopped sending attendance.
+
+    Attributes:
+        since: the last school day on which it took attendance this year; None where there is none.
+        days: school days since then, up to yesterday.
+    """
+
+    name: str
+    since: date | None
+    days: int
+
+
 MAX_GAP_DAYS = 2
 """School days without a single attendance record in the whole district that are not yet worth a
 question."""
@@ -202,6 +216,32 @@ def attendance_gaps(snapshot: Snapshot, today: date) -> list[AttendanceGap]:
         for gap in reversed(gaps)
         if len(gap) > MAX_GAP_DAYS
     ]
+
+
+def silent_schools(snapshot: Snapshot, today: date) -> list[SilentSchool]:
+    """Schools without attendance on more than `MAX_GAP_DAYS` school days up to yesterday, by name.
+
+    A whole district that is silent is among `attendance_gaps` too.
+    """
+    with duckdb.connect() as engine:
+        if not _create_views(engine, snapshot).issuperset(
+            {"calendar", "attendance_taken", "schools"}
+        ):
+            return []
+        rows = engine.execute(
+            "with days as (select c.school_id, c.date, state from calendar c"
+            "  join attendance_taken using (school_id, date)"
+            "  where c.date < $today and c.school_year ="
+            "    (select max(school_year) from calendar where date < $today)),"
+            " last as (select school_id, max(date) filter (state = 'taken') as since"
+            "  from days group by school_id)"
+            " select coalesce(name, school_id) as name, since, count(*) as silent"
+            " from days join last using (school_id) join schools using (school_id)"
+            " where date > coalesce(since, date '1900-01-01') group by all"
+            " having bool_or(state = 'missing') and silent > $most order by name",
+            {"today": today, "most": MAX_GAP_DAYS},
+        ).fetchall()
+    return [SilentSchool(name, since, days) for name, since, days in rows]
 
 
 def _create_views(engine: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> set[str]:

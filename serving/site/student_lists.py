@@ -6,13 +6,14 @@ Both are computed once and shared between visits that may see the same.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from records.canonical.schema import Category
 from records.decisions.impressions import log_impressions
-from records.loading.load_history import stale_attendance_since
+from records.loading.load_history import old_records_end, stale_attendance_since
+from records.snapshots.snapshot import NoSnapshot
 from serving.students.caseload import Caseload, caseload, impression_of
 from serving.students.roster import RosterEntry, read_roster
 
@@ -48,9 +49,16 @@ class StudentLists:
         """Alerts and suggestions of every student in scope."""
         visit = self._visit
         muted = [Category.ATTENDANCE] if self.stale_attendance_since else []
+        end = self.old_records_end
         result: Caseload = visit.site.result_cache.get(
-            ("caseload", *self._key, *visit.ranking.key, *muted),
-            lambda: caseload(visit.records(), visit.as_of, visit.ranking, muted_categories=muted),
+            ("caseload", *self._key, *visit.ranking.key, *muted, str(end)),
+            lambda: caseload(
+                visit.records(),
+                visit.as_of,
+                visit.ranking,
+                muted_categories=muted,
+                records_end=end,
+            ),
         )
         return result
 
@@ -81,6 +89,14 @@ class StudentLists:
     def stale_attendance_since(self) -> datetime | None:
         """When attendance was last loaded, if too long ago for absence alerts; otherwise None."""
         return stale_attendance_since(self._visit.site.config.home, self._visit.now)
+
+    @cached_property
+    def old_records_end(self) -> date | None:
+        """The day of the newest record, if it is of a school year that is over; otherwise None."""
+        try:
+            return old_records_end(self._visit.snapshot, self._visit.today)
+        except NoSnapshot:
+            return None
 
     @property
     def _key(self) -> tuple[str, str, str]:

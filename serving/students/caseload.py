@@ -43,6 +43,7 @@ from training.registry.registry import ModelNotFound, challenger_version, model_
 
 MAX_SUGGESTIONS_SHOWN = 3
 NO_SUPPORTS = "Your agreement does not list any supports."
+OLD_RECORDS = "The records are of a school year that is over, so there is no suggestion now."
 GETTING_READY = "Suggestions are loading. Check back in a moment."
 NO_APPROVED_MODEL = "The district has not approved a suggestion model."
 """All that a caseworker needs to know; reviewers read the reason on the audit's page."""
@@ -225,19 +226,26 @@ def caseload(
     ranking: RankingInputs,
     *,
     muted_categories: Collection[Category] = (),
+    records_end: date | None = None,
 ) -> Caseload:
     """Features, alerts and advice of every student in `records`, from what its scope shows.
 
     Args:
         as_of: today, on which nobody knows yet who is at school.
         muted_categories: those whose records are too old to raise an alert.
+        records_end: the day of the newest record, where all of them are of a school year that is
+            over: then there are neither alerts nor suggestions.
     """
     features = build_features(records, as_of, settled=as_of - timedelta(days=1))
     alerts: dict[str, list[Alert]] = defaultdict(list)
     for alert in raise_alerts(features):
-        if alert.category not in muted_categories:
+        if alert.category not in muted_categories and records_end is None:
             alerts[alert.student_id].append(alert)
-    advice = _advice(records, features, as_of, ranking)
+    advice = (
+        _advice(records, features, as_of, ranking)
+        if records_end is None
+        else {student: Advice((), OLD_RECORDS) for student in records.students}
+    )
     own_supports = _own_supports(records)
 
     def urgency(student: str) -> tuple[int | bool | str, ...]:

@@ -19,7 +19,14 @@ from records.canonical.quarantine import BadRow
 from records.canonical.schema import Category
 from records.connectors.corrections import quarantine_to_csv, students_named_in
 from records.loading.load_history import STALE_AFTER, Load, last_loads
-from records.loading.quality import AttendanceGap, QualityFinding, attendance_gaps, quality_findings
+from records.loading.quality import (
+    AttendanceGap,
+    QualityFinding,
+    SilentSchool,
+    attendance_gaps,
+    quality_findings,
+    silent_schools,
+)
 from serving.site.dependencies import DataVisit, DistrictAdminVisit
 from serving.site.visit import Visit
 
@@ -63,7 +70,7 @@ class QuarantineCount:
 def data_page(visit: DataVisit) -> Response:
     manifest = visit.snapshot.manifest
     loads = last_loads(visit.site.config.home)
-    findings, gaps = quality(visit)
+    findings, gaps, silent = quality(visit)
     quarantined = visit.snapshot.set_aside()
     return visit.page(
         "data.html",
@@ -72,6 +79,7 @@ def data_page(visit: DataVisit) -> Response:
         snapshot=visit.snapshot.id,
         findings=findings,
         attendance_gaps=gaps,
+        silent_schools=silent,
         quarantined=quarantine_counts(quarantined),
         can_download=visit.is_district_admin and _within_limits(visit, quarantined),
     )
@@ -107,14 +115,20 @@ def feed(
     )
 
 
-def quality(visit: Visit) -> tuple[list[QualityFinding], list[AttendanceGap]]:
+Oddities = tuple[list[QualityFinding], list[AttendanceGap], list[SilentSchool]]
+
+
+def quality(visit: Visit) -> Oddities:
     """What looks odd in this snapshot, computed once a day."""
-    result: tuple[list[QualityFinding], list[AttendanceGap]] = visit.site.result_cache.get(
-        ("quality", visit.snapshot.id, str(visit.today)),
-        lambda: (
-            quality_findings(visit.snapshot, visit.today),
-            attendance_gaps(visit.snapshot, visit.today),
-        ),
+    result: tuple[list[QualityFinding], list[AttendanceGap], list[SilentSchool]] = (
+        visit.site.result_cache.get(
+            ("quality", visit.snapshot.id, str(visit.today)),
+            lambda: (
+                quality_findings(visit.snapshot, visit.today),
+                attendance_gaps(visit.snapshot, visit.today),
+                silent_schools(visit.snapshot, visit.today),
+            ),
+        )
     )
     return result
 

@@ -1,0 +1,117 @@
+"""On which days a school took attendance, from what it recorded until then."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from records.loading.quality import silent_schools
+from records.snapshots.snapshot import Snapshot
+from tests.records.conftest import snapshot_of
+
+FIRST = date(2025, 9, 1)
+DAYS = [FIRST + timedelta(days=n) for n in range(40) if (FIRST + timedelta(days=n)).weekday() < 5]
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def district(sizes: dict[str, int], entries: dict[str, dict[date, int]]) -> Rows:
+    """Schools of some sizes, with so many absences on each day."""
+    return {
+        "schools": [{"school_id": school, "name": school.title()} for school in sizes],
+        "calendar": [
+            {"school_id": school, "date": day, "school_year": 2026}
+            for school in sizes
+            for day in DAYS
+        ],
+        "students": [
+            {"student_id": f"{school}{n:03}", "first_name": "A", "school_id": school}
+            for school, size in sizes.items()
+            for n in range(size)
+        ],
+        "attendance_events": [
+            {
+                "student_id": f"{school}{n:03}",
+                "school_id": school,
+                "date": day,
+                "status": "absent_excused",
+            }
+            for school, by_day in entries.items()
+            for day, absent in by_day.items()
+            for n in range(absent)
+        ],
+    }
+
+
+def states_of(snapshot: Snapshot, school: str) -> list[str]:
+    rows = snapshot.table("attendance_taken").to_pandas()
+    return rows[rows["school_id"] == school].sort_values("date")["state"].tolist()
+
+
+def test_a_large_school_without_an_entry_took_no_attendance(tmp_path: Path):
+    absences = dict.fromkeys(DAYS, 12)
+    silent = DAYS[10:13]
+    snapshot = snapshot_of(
+        district({"large": 300}, {"large": {d: n for d, n in absences.items() if d not in silent}}),
+        tmp_path,
+    )
+    assert states_of(snapshot, "large") == ["missing" if day in silent else "taken" for day in DAYS]
+
+
+def test_a_planned_absence_does_not_mean_that_attendance_was_taken(tmp_path: Path):
+    absences = dict.fromkeys(DAYS[:-1], 20) | {DAYS[-1]: 1}
+    snapshot = snapshot_of(district({"large": 400}, {"large": absences}), tmp_path)
+    assert states_of(snapshot, "large") == ["taken"] * (len(DAYS) - 1) + ["missing"]
+
+
+def test_a_small_school_may_have_a_day_without_absences(tmp_path: Path):
+    snapshot = snapshot_of(district({"small": 15}, {"small": {DAYS[0]: 1, DAYS[-1]: 1}}), tmp_path)
+    assert states_of(snapshot, "small") == ["taken", *["quiet"] * (len(DAYS) - 2), "taken"]
+
+
+def test_a_day_on_which_nobody_in_the_district_has_an_entry_counts_nowhere(tmp_path: Path):
+    holiday = DAYS[5]
+    absences = {day: 15 for day in DAYS if day != holiday}
+    snapshot = snapshot_of(
+        district({"large": 300, "small": 15}, {"large": absences, "small": {DAYS[0]: 1}}), tmp_path
+    )
+    assert states_of(snapshot, "small")[5] == "missing"
+    assert states_of(snapshot, "small").count("missing") == 1
+
+
+def test_the_state_of_a_day_rests_on_nothing_after_it(tmp_path: Path):
+    absences = {day: (n * 7) % 23 for n, day in enumerate(DAYS) if n % 4}
+    sizes, cut = {"large": 300, "small": 40}, 15
+    entries = {"large": absences, "small": {day: n % 3 for n, day in enumerate(DAYS)}}
+    until = {
+        school: {day: n for day, n in by_day.items() if day <= DAYS[cut]}
+        for school, by_day in entries.items()
+    }
+    whole = snapshot_of(district(sizes, entries), tmp_path / "whole")
+    part = snapshot_of(district(sizes, until), tmp_path / "part")
+    for school in sizes:
+        assert states_of(whole, school)[: cut + 1] == states_of(part, school)[: cut + 1]
+
+
+def test_without_any_entry_nothing_is_known_of_any_day(tmp_path: Path):
+    snapshot = snapshot_of(district({"large": 300}, {}), tmp_path)
+    assert "attendance_taken" not in snapshot.manifest["rows"]
+
+
+def test_a_school_that_has_stopped_sending_attendance_is_named(tmp_path: Path):
+    absences = dict.fromkeys(DAYS, 12)
+    stopped = {day: n for day, n in absences.items() if day <= DAYS[20]}
+    snapshot = snapshot_of(
+        district(
+            {"elm": 300, "oak": 300, "new": 300, "small": 15},
+            {"elm": stopped, "oak": absences, "small": {DAYS[0]: 1}},
+        ),
+        tmp_path,
+    )
+    silent = silent_schools(snapshot, DAYS[-1] + timedelta(days=1))
+    assert [(school.name, school.since, school.days) for school in silent] == [
+        ("Elm", DAYS[20], len(DAYS) - 21),
+        ("New", None, len(DAYS)),
+    ]
+    earlier = silent_schools(snapshot, DAYS[22])
+    assert [(school.name, school.days) for school in earlier] == [("New", 22)]
