@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, CommandSpec] = {
         "load_source",
         "Load a source into a new snapshot. The current one stays in use until it is complete.",
     ),
+    "sources": CommandSpec("sources", "app", "What the words of a source mean."),
     "map": CommandSpec(
         "mapping",
         "propose_mapping",

@@ -180,10 +180,12 @@ def load_and_publish(
             )
         unexplained = [] if accept else code_warnings(snapshot, connector.name)
         if unexplained:
-            profile = settings.home / "profiles" / f"{_profile_name(connector.name)}.toml"
+            name = _profile_name(connector.name)
             raise SuspiciousLoad(
-                f"nothing was changed: {'; '.join(unexplained)}. Say in {profile} what they mean,"
-                " or give the same command with --accept: then what they say stays unknown"
+                f"nothing was changed: {'; '.join(unexplained)}. Say what they mean in"
+                f" {settings.home / 'profiles' / f'{name}.toml'} (`handrail sources profile {name}`"
+                " drafts it), or give the same command with --accept: then what they say stays"
+                " unknown"
             )
         publish_if_needed(database, snapshot, progress)
 

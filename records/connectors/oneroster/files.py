@@ -26,6 +26,7 @@ from records.connectors.oneroster.rules import (
     is_deleted,
     required_columns,
 )
+from records.connectors.profiles.profile import SourceProfile, standard_profile
 from records.connectors.protocol import RecordSink, RowSink, SourceRefused
 from records.system.progress import ProgressCallback
 
@@ -48,6 +49,7 @@ class OneRosterFiles:
     """
 
     mirror_folder: Path | None = None
+    profile: SourceProfile = field(default_factory=lambda: standard_profile("oneroster"))
     name: str = field(default="oneroster", init=False)
     tables: tuple[str, ...] = field(
         default=(
