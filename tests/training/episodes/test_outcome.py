@@ -70,6 +70,12 @@ def start(name: str, program: str, after: int, last: date | None = None) -> dict
     }
 
 
+SOMEBODY_LATE = [
+    {"student_id": "t0", "school_id": "k1", "date": day, "status": "tardy"} for day in SCHOOL_DAYS
+]
+"""An entry on each day: the school took attendance."""
+
+
 def district(folder: Path, **tables: list[dict[str, Any]]) -> Snapshot:
     names = ["s1", "s2", "gone", *(f"t{n}" for n in range(TESTED))]
     rows = {
@@ -112,7 +118,8 @@ def test_each_measure_is_its_change_counted_by_hand(tmp_path: Path):
             attendance_events=[
                 {"student_id": "s1", "school_id": "k1", "date": day, "status": "absent_unexcused"}
                 for day in missed
-            ],
+            ]
+            + SOMEBODY_LATE,
             course_grades=[
                 mark("s1", "Math", 1, before[20], 50),
                 mark("s1", "Art", 1, before[20], 80),
@@ -172,7 +179,8 @@ def test_a_weight_of_zero_leaves_a_measure_out_and_others_scale(tmp_path: Path):
             attendance_events=[
                 {"student_id": "s2", "school_id": "k1", "date": day, "status": "absent_excused"}
                 for day in SCHOOL_DAYS[:4]
-            ],
+            ]
+            + SOMEBODY_LATE,
         ),
         outcome,
     )
