@@ -1,7 +1,7 @@
 """Attendance features, from the school days of every stay of a student at a school.
 
 A day counts when the student was enrolled on it, classes were held, and the school took attendance
-(`records.loading.attendance_taken`). A student without an entry on such a day was at school. Of
+(`records.loading.coverage`). A student without an entry on such a day was at school. Of
 days on which nobody took attendance nothing is known, and they count neither way; where no day
 counts, every attendance feature is missing.
 

@@ -24,7 +24,7 @@ from features.expressions import TableExpr
 from features.grades import gradebook, grades
 from features.services import active_programs, recent_sessions
 from records.access.scoped_records import ScopedRecords
-from records.canonical.columns import Students
+from records.canonical.columns import Coverage, Students
 from records.canonical.schema import Category
 from records.system.files import write_atomic
 
@@ -63,10 +63,11 @@ def build_features(
         for name in frame.columns:
             computed[name] = frame[name].astype("float64").reindex(index)
     is_visible = _visibility(records)
+    recorded = _recorded(records, as_of)
     columns = {}
     for feature in CATALOG:
         values = computed[feature.name].to_numpy(dtype="float64", copy=True)
-        if feature.default is not None:
+        if feature.default is not None and feature.recorded_in in recorded:
             values[np.isnan(values)] = feature.default
         values[~is_visible[feature.category]] = np.nan
         columns[feature.name] = values
@@ -96,6 +97,13 @@ def write_features(records: ScopedRecords, as_of: date, home: Path) -> Path:
     staging.replace(file)
     write_atomic(file.with_suffix(".json"), json.dumps(manifest, indent=1))
     return file
+
+
+def _recorded(records: ScopedRecords, as_of: date) -> frozenset[str]:
+    """The tables that have records of anybody up to `as_of`: of others nothing is known."""
+    coverage = records.frame(Coverage.TABLE)
+    begun = pd.to_datetime(coverage[Coverage.FIRST_DATE]) <= pd.Timestamp(as_of)
+    return frozenset(coverage.loc[begun, Coverage.TABLE_NAME])
 
 
 def _visibility(records: ScopedRecords) -> dict[Category, NDArray[np.bool_]]:

@@ -24,6 +24,7 @@ _KEYS = (
     "description",
     "phrase",
     "default",
+    "recorded_in",
     "model_input",
     "informative",
 )
@@ -33,9 +34,10 @@ _KEYS = (
 class Feature:
     """One number about one student on one day.
 
-    `default` is its value where the category may be seen and nothing is recorded: None where that
-    is unknown. `phrase` puts a value into words that complete "because the record shows: ...";
-    `tells` is False where those words would tell a reader nothing about a student.
+    `default` is its value where the category may be seen and nothing is recorded, once the table
+    `recorded_in` has records of anybody: None where that is unknown. `phrase` puts a value into
+    words that complete "because the record shows: ..."; `tells` is False where those words would
+    tell a reader nothing about a student.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Feature:
     phrase: Callable[[float], str]
     description: str
     default: float | None = None
+    recorded_in: str | None = None
     model_input: bool = True
     tells: bool = True
 
@@ -65,6 +68,7 @@ def read_catalog(file: Path) -> tuple[Feature, ...]:
             phrase=read_phrase(declaration, "phrase"),
             description=declaration.text("description"),
             default=declaration.optional_number("default"),
+            recorded_in=declaration.optional_text("recorded_in"),
             model_input=declaration.flag("model_input", True),
             tells=declaration.flag("informative", True),
         )

@@ -65,6 +65,10 @@ class Declaration:
         """A number, or None where the key is absent."""
         return self.number(key) if key in self.values else None
 
+    def optional_text(self, key: str) -> str | None:
+        """A text, or None where the key is absent."""
+        return self.text(key) if key in self.values else None
+
     def flag(self, key: str, default: bool) -> bool:
         """True or false; `default` where the key is absent."""
         value = self.values.get(key, default)

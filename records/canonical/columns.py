@@ -103,6 +103,13 @@ class AttendanceTaken:
     STATE: Final = ColumnName("state")
 
 
+class Coverage:
+    TABLE: Final = "coverage"
+    TABLE_NAME: Final = ColumnName("table_name")
+    FIRST_DATE: Final = ColumnName("first_date")
+    LAST_DATE: Final = ColumnName("last_date")
+
+
 class CourseGrades:
     TABLE: Final = "course_grades"
     STUDENT_ID: Final = ColumnName("student_id")

@@ -308,6 +308,16 @@ TABLES: dict[str, CanonicalTable] = {
             ("school_id", "date"),
         ),
         CanonicalTable(
+            "coverage",
+            "From when to when each table speaks; worked out by every load",
+            (
+                Column("table_name", _TEXT, None, "A table with dates", required=True),
+                Column("first_date", _DATE, None, "Day of its first record", required=True),
+                Column("last_date", _DATE, None, "Day of its last record", required=True),
+            ),
+            ("table_name",),
+        ),
+        CanonicalTable(
             "course_grades",
             "Marks at the end of a grading period",
             (

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from records.canonical.quarantine import BadRow
 from records.canonical.schema import TABLES, CanonicalTable
 from records.connectors.protocol import Connector, SourceRefused
-from records.loading.attendance_taken import write_attendance_taken
+from records.loading.coverage import write_coverage
 from records.loading.load_report import CodeCounts, LoadReport, source_key
 from records.loading.parquet import ROW_GROUP_SIZE, write_quarantine, write_sorted
 from records.loading.staging_sink import StagingSink
@@ -73,8 +73,9 @@ def write_tables(sink: StagingSink, connector: Connector, previous: Snapshot | N
         _register_organizations(engine, "replaced_organizations", replaced)
         _write_canonical_tables(engine, sink, connector, staged, previous)
         remaining = _remaining_sources(previous, report, replaced)
-        if _understands_attendance(report, remaining):
-            write_attendance_taken(sink.staging)
+        write_coverage(
+            sink.staging, understands_attendance=_understands_attendance(report, remaining)
+        )
         write_quarantine(engine, sink, previous, remaining)
         report.rows = _row_counts(sink.staging)
         latest_dates = _latest_dates(engine, sink.staging)

@@ -236,3 +236,17 @@ def test_absences_in_a_row_raise_their_step(count: int, rule: str, tmp_path: Pat
     assert [alert.severity for alert in alerts] == sorted(
         (alert.severity for alert in alerts), reverse=True
     )
+
+
+def test_a_zero_needs_a_source_that_has_begun_to_speak():
+    first = DAYS[20]
+    rows: dict[str, list[dict[str, Any]]] = {
+        "schools": [{"school_id": "k1", "name": "K"}],
+        "calendar": [{"school_id": "k1", "date": day, "school_year": 2026} for day in DAYS],
+        "students": [{"student_id": name, "first_name": name, "school_id": "k1"} for name in IDS],
+        "behavior_incidents": [{"student_id": IDS[0], "incident_id": "i1", "date": first}],
+    }
+    before, after = of(rows, DAYS[19]), of(rows, DAYS[21])
+    assert before["incidents_year"].isna().all()
+    assert after["incidents_year"].tolist() == [1.0, 0.0, 0.0]
+    assert after["services_active"].isna().all()

@@ -1,8 +1,10 @@
-"""On which school days each school took attendance: what a day without an entry may mean.
+"""Where records speak, and where they are silent: what the absence of a row may mean.
 
-Most sources list absences and late arrivals only, so a student without an entry was at school, if
-attendance was taken. A whole school without an entry was hardly ever all at school: its day is
-missing, and says nothing of anybody. A small school may well have had a day without one.
+Of each table with dates, `coverage` says from when to when there are records; before the first one
+nothing is known of anybody. Of each school day, `attendance_taken` says whether the school took
+attendance. Most sources list absences and late arrivals only, so a student without an entry was at
+school, if attendance was taken. A whole school without an entry was hardly ever all at school: its
+day is missing, and says nothing of anybody. A small school may well have had a day without one.
 
 A run of days is missing from the day on which at least `EXPECTED_ENTRIES` should have come since
 it began, and fewer than `FEWEST_SHARE` of them did. What a school usually has is its own mean up to
@@ -14,6 +16,7 @@ schools too. The state of a day rests on nothing that came after it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
@@ -102,33 +105,54 @@ where s.school_id is not null
 """
 
 
-def write_attendance_taken(folder: Path) -> None:
-    """Work out the table `attendance_taken` of the snapshot in `folder`, and write it there.
+DATED: Mapping[str, str] = {
+    "attendance_events": "date",
+    "course_grades": "date",
+    "gradebook_entries": "due_date",
+    "assessments": "date",
+    "behavior_incidents": "date",
+    "service_enrollments": "start_date",
+    "service_sessions": "date",
+}
+"""Table -> the column with its dates."""
 
-    Without a calendar or without any entry in attendance there is no such table: nothing is known
-    of any day.
+
+def write_coverage(folder: Path, *, understands_attendance: bool) -> None:
+    """Work out `coverage` and `attendance_taken` of the snapshot in `folder`, and write them there.
+
+    Args:
+        understands_attendance: whether somebody has explained the attendance codes. If not, no day
+            is known, as where there is no calendar or no entry at all.
     """
-    target = folder / "attendance_taken.parquet"
-    target.unlink(missing_ok=True)
-    if not all((folder / f"{name}.parquet").exists() for name in _TABLES[:2]):
-        return
     with duckdb.connect(config={"memory_limit": "400MB", "threads": "2"}) as engine:
-        for name in _TABLES:
+        for name in {*_TABLES, *DATED}:
             file = folder / f"{name}.parquet"
             if file.exists():
                 engine.read_parquet(str(file)).create_view(name)
             else:
                 engine.register(name, _empty(name))
-        states = engine.sql(
-            _QUERY,
-            params={
-                "usual": USUAL_SHARE,
-                "expected": EXPECTED_ENTRIES,
-                "fewest": FEWEST_SHARE,
-                "students": FEWEST_STUDENTS,
-            },
-        )
-        write_sorted([states], target, TABLES["attendance_taken"])
+        spans = [
+            engine.table(name).aggregate(
+                f"'{name}' as table_name, min({column}) as first_date, max({column}) as last_date"
+            )
+            for name, column in DATED.items()
+        ]
+        known = [span.filter("first_date is not null") for span in spans]
+        (folder / "coverage.parquet").unlink(missing_ok=True)
+        write_sorted(known, folder / "coverage.parquet", TABLES["coverage"])
+        target = folder / "attendance_taken.parquet"
+        target.unlink(missing_ok=True)
+        if understands_attendance and engine.table("attendance_events").limit(1).fetchall():
+            states = engine.sql(
+                _QUERY,
+                params={
+                    "usual": USUAL_SHARE,
+                    "expected": EXPECTED_ENTRIES,
+                    "fewest": FEWEST_SHARE,
+                    "students": FEWEST_STUDENTS,
+                },
+            )
+            write_sorted([states], target, TABLES["attendance_taken"])
 
 
 def _empty(name: str) -> pa.Table:
