@@ -38,15 +38,18 @@ _NO_GRADE = """
     out of school ; out of school youth ; os ; oos ; graduate ; graduated ; grad ; none ; unknown
     na ; n a ; not applicable ; not available ; no grade ; no grade level ; unspecified ; null
 """
-_ORDINALS = (
-    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth"
-).split()
-_CARDINALS = ("one two three four five six seven eight nine ten eleven twelve thirteen").split()
+_ORDINALS = """
+    first ; second ; third ; fourth ; fifth ; sixth ; seventh ; eighth ; ninth ; tenth ; eleventh
+    twelfth ; thirteenth
+"""
+_CARDINALS = """
+    one ; two ; three ; four ; five ; six ; seven ; eight ; nine ; ten ; eleven ; twelve ; thirteen
+"""
 _HIGH_SCHOOL = {"freshman": 9, "sophomore": 10, "junior": 11, "senior": 12}
 
 _NUMBER = re.compile(r"(-?\d{1,2})(?:\.0+)?")
 _NUMBERED = re.compile(
-    r"(?:(?:grade level|grade|grades|gr|gd|g)\s*)?(\d{1,2})(?:st|nd|rd|th)?(?:\s*(?:grade|graders?))?"
+    r"(?:(?:grade level|grades?|gr|gd|g)\s*)?(\d{1,2})(?:st|nd|rd|th)?(?:\s*grade(?:rs?)?)?"
 )
 _APART = re.compile(r"[\s_./()\\-]+")
 
@@ -62,7 +65,7 @@ _LEVELS: dict[str, int | None] = (
     | {
         phrase: level
         for level, (ordinal, cardinal) in enumerate(
-            zip(_ORDINALS, _CARDINALS, strict=True), start=1
+            zip(_words(_ORDINALS), _words(_CARDINALS), strict=True), start=1
         )
         for phrase in (ordinal, f"{ordinal} grade", f"{ordinal} grader", f"grade {cardinal}")
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 from records.canonical.quarantine import BadValue
@@ -15,12 +14,9 @@ ED_FI = [
     "Prekindergarten",
     "Transitional Kindergarten",
     "Kindergarten",
-    *(
-        f"{ordinal} grade"
-        for ordinal in (
-            "First Second Third Fourth Fifth Sixth Seventh Eighth Ninth Tenth Eleventh Twelfth"
-        ).split()
-    ),
+    *("First grade", "Second grade", "Third grade", "Fourth grade", "Fifth grade", "Sixth grade"),
+    *("Seventh grade", "Eighth grade", "Ninth grade", "Tenth grade", "Eleventh grade"),
+    "Twelfth grade",
     "Grade 13",
     "Postsecondary",
     "Ungraded",
