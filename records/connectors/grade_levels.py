@@ -51,6 +51,8 @@ _NUMBER = re.compile(r"(-?\d{1,2})(?:\.0+)?")
 _NUMBERED = re.compile(
     r"(?:(?:grade level|grades?|gr|gd|g)\s*)?(\d{1,2})(?:st|nd|rd|th)?(?:\s*grade(?:rs?)?)?"
 )
+_LISTED_APART = re.compile(r"[,;|/]|\band\b|&")
+_RANGE = re.compile(r"(.+?)\s*(?:-|\N{EN DASH}|\bto\b|\bthrough\b)\s*(.+)")
 _APART = re.compile(r"[\s_./()\\-]+")
 
 
@@ -104,3 +106,31 @@ def grade_level(text: str, column: str = "grade_level") -> int | None:
         column,
         f"{column} is {text.strip()!r}; a grade must look like KG, 01, 12, Ninth grade or UG",
     )
+
+
+def listed_grade_levels(text: str, column: str = "grade_level") -> set[int | None]:
+    """The grade levels of one word, a list ("09,10") or a range ("9-12": its two ends).
+
+    Empty for empty text; None in it stands for being in no grade. See `grade_level`.
+
+    Raises:
+        BadValue: a part of the text is no word for a grade that is known.
+    """
+    words = text.strip().strip("[]").replace('"', "").replace("'", "")
+    if not words.strip():
+        return set()
+    try:
+        return {grade_level(words, column)}
+    except BadValue:
+        parts = [part.strip() for part in _LISTED_APART.split(words) if part.strip()]
+    return {level for part in parts for level in _ends(part, column)}
+
+
+def _ends(text: str, column: str) -> set[int | None]:
+    try:
+        return {grade_level(text, column)}
+    except BadValue:
+        ends = _RANGE.fullmatch(text)
+        if ends is None:
+            raise
+    return {grade_level(end, column) for end in ends.groups()}
