@@ -332,6 +332,7 @@ class OneRosterNormalizer:
         self.birth_dates: dict[str, date] = {}
         self.students: dict[str, list[_Student]] = {}
         self.disabled: set[str] = set()
+        self.enrolled: set[str] = set()
         self.left_out: set[str] = set()
         self.non_student_ids: set[str] = set()
         self.users_seen: Counter[str] = Counter()
@@ -488,7 +489,7 @@ class OneRosterNormalizer:
                     record,
                     "endDate",
                     f"the session lasts {days:,} days; a school year or a term is shorter than"
-                    f" {MAX_SESSION_DAYS}",
+                    f" {MAX_SESSION_DAYS} days",
                 )
                 continue
             self.school_years.add(
@@ -608,10 +609,8 @@ class OneRosterNormalizer:
 
     def _leave_out_disabled(self) -> None:
         """Leave out students whose account is disabled and who are enrolled nowhere."""
-        if not self.disabled or not self.source.has("enrollments.csv"):
-            kept = self.disabled
-        else:
-            kept = self.disabled & {student for student, _, _ in self.enrollments}
+        can_tell = self.source.has("enrollments.csv")
+        kept = self.disabled & self.enrolled if can_tell else self.disabled
         for student in sorted(self.disabled - kept):
             self.left_out.add(student)
             for record in self.students.pop(student):
@@ -780,6 +779,7 @@ class OneRosterNormalizer:
                 continue
             if (student := self._student(record, "userSourcedId")) is None:
                 continue
+            self.enrolled.add(student)
             try:
                 school, first, last, grade = self._enrollment(record)
             except BadValue as error:

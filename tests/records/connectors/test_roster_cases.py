@@ -233,7 +233,7 @@ def test_sessions_that_say_nothing_are_put_aside_and_missing_days_are_named(tmp_
             "academicSessions.csv",
             3,
             "endDate",
-            "the session lasts 36,524 days; a school year or a term is shorter than 550",
+            "the session lasts 36,524 days; a school year or a term is shorter than 550 days",
         ),
     ]
     assert {missing.file: missing.stays_empty for missing in report.missing}["calendar.csv"] == (
@@ -577,6 +577,22 @@ def test_a_server_that_ignores_the_offset_is_refused_instead_of_cut_off(
         SourceRefused, match=r"/students: the source gives the same 500 records at offset 499 as at"
     ):
         edfi_oneroster.connector(500).fetch(tmp_path, lambda name, done, total: None)
+
+
+@pytest.mark.parametrize(("students", "page_size"), [(3, 500), (101, 500), (150, 100)])
+def test_a_server_that_gives_everything_at_once_is_read(
+    students: int, page_size: int, edfi_oneroster: EdFiOneRoster, tmp_path: Path
+):
+    edfi_oneroster.set_roster(large_roster(students), LONG_AGO)
+    honest = edfi_oneroster.answer
+
+    def everything(method: str, path: str, params: Mapping[str, str], body: bytes) -> Reply:
+        return honest(method, path, dict(params) | {"offset": "0", "limit": "500"}, body)
+
+    edfi_oneroster.answer = everything  # type: ignore[method-assign]
+    connector = edfi_oneroster.connector(page_size)
+    connector.fetch(tmp_path / "mirror", lambda name, done, total: None)
+    assert load(connector, tmp_path / "mirror", tmp_path / "home").rows["students"] == students
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
