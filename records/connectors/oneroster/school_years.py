@@ -19,7 +19,7 @@ MAX_SESSION_DAYS = 550
 _SCHOOL_YEAR, _SUMMER = "schoolyear", "summer"
 _SCHOOL_YEAR_BEGINS_IN = 7
 """July: a session that begins then, or later in the calendar year, belongs to the school year that
-ends in the next one."""
+ends in the next session."""
 
 
 def school_year_of(day: date) -> int:
@@ -79,16 +79,18 @@ class SchoolYears:
     def years(self) -> list[SchoolYear]:
         """The school years in order: those that are listed, and those that terms make up."""
         listed = [
-            SchoolYear(one.start, one.end, one.end.year)
-            for one in self.sessions.values()
-            if one.is_school_year
+            SchoolYear(session.start, session.end, session.end.year)
+            for session in self.sessions.values()
+            if session.is_school_year
         ]
         terms: dict[int, list[AcademicSession]] = {}
-        for one in self._terms:
-            if not any(year.start <= one.start <= year.end for year in listed):
-                terms.setdefault(one.year or school_year_of(one.start), []).append(one)
+        for session in self._terms:
+            if not any(year.start <= session.start <= year.end for year in listed):
+                terms.setdefault(session.year or school_year_of(session.start), []).append(session)
         made = [_year_of_terms(year, of_year) for year, of_year in terms.items()]
-        return sorted((*listed, *made), key=lambda year: (year.start, year.end, year.name))
+        names = {year.name for year in listed}
+        missing = [year for year in made if year.name not in names]
+        return sorted((*listed, *missing), key=lambda year: (year.start, year.end, year.name))
 
     def year_of(self, day: date) -> int:
         """The name of the school year of a day; by the calendar for a day outside all of them."""
@@ -100,7 +102,7 @@ class SchoolYears:
     def school_days(self) -> dict[date, int]:
         """Weekdays of the school years -> name of the school year."""
         terms = self._terms
-        summers = [one for one in self.sessions.values() if one.is_summer]
+        summers = [session for session in self.sessions.values() if session.is_summer]
         days: dict[date, int] = {}
         for year in self.years:
             for day in _weekdays(year.start, year.end):
@@ -112,12 +114,18 @@ class SchoolYears:
 
     def first_day(self, session_ids: Iterable[str]) -> date | None:
         """The first day of these sessions; None where none of them is known."""
-        known = [self.sessions[one].start for one in session_ids if one in self.sessions]
+        known = [
+            self.sessions[session].start for session in session_ids if session in self.sessions
+        ]
         return min(known, default=None)
 
     @cached_property
     def _terms(self) -> list[AcademicSession]:
-        return [one for one in self.sessions.values() if not (one.is_school_year or one.is_summer)]
+        return [
+            session
+            for session in self.sessions.values()
+            if not (session.is_school_year or session.is_summer)
+        ]
 
 
 def _year_of_terms(stated: int, terms: list[AcademicSession]) -> SchoolYear:

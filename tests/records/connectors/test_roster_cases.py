@@ -63,10 +63,10 @@ def loaded_roster(made: Roster, tmp_path: Path, version: str = "1.1") -> LoadRep
 
 
 def rows(tmp_path: Path, table: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = (
+    all_rows: list[dict[str, Any]] = (
         Snapshot.current(tmp_path / "home").table(table).to_pyarrow().to_pylist()
     )
-    return found
+    return all_rows
 
 
 def column(tmp_path: Path, table: str, name: str) -> dict[str, Any]:
@@ -213,6 +213,7 @@ def test_a_summer_session_within_a_listed_school_year_is_no_regular_time(kind: s
     made["academicSessions.csv"] = {
         "y": session(kind, "2025-07-01", "2026-06-30", "2025-2026"),
         "s": session("term", *SPRING),
+        "p": session("term", "2025-06-16", "2025-06-27", "Orientation", "2026"),
         "u": session("term", "2026-06-01", "2026-07-17", "Summer session"),
     }
     loaded_roster(made, tmp_path)
@@ -345,7 +346,7 @@ def test_letters_and_numbers_for_race_and_sex_are_read(cases: Path, tmp_path: Pa
         ({"asian": "Y", "hispanicOrLatinoEthnicity": "Mexican"}, None),
     ],
 )
-def test_race_is_told_by_the_federal_rule_or_unknown(
+def test_race_follows_the_federal_rule_or_is_unknown(
     fields: dict[str, str], expected: str | None, tmp_path: Path
 ):
     made = roster(2)
