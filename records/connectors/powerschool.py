@@ -4,16 +4,26 @@ The plugin's queries (`docs/powerschool-plugin`) return rows in the order of `dc
 after the last row read: a row that is added or deleted cannot hide another. Where a table records
 its last change, only changes are requested; the mirror must then hold as many rows as PowerSchool
 counts, so that a deleted row is noticed, and the query is then read completely. Only the columns
-named here are requested, and nothing but queries is ever posted. Source: the PowerSchool developer
-documentation on PowerQueries, and the PowerSchool SIS Data Dictionary,
-https://ps.powerschool-docs.com/pssis-data-dictionary/latest/.
+named here are requested, and nothing but queries is ever posted.
+
+PowerSchool stores a percentage with every mark, 0 for a mark that has none (pass or fail, a letter
+alone, an incomplete). So 0 counts only if the mark itself is 0, or is a failing letter in a course
+that has percentages of others; otherwise the mark is left out and counted. This rests on what
+districts store, not on PowerSchool's documentation.
+
+Attendance is that of the daily mode (`ATT_ModeDaily`), one row a day. A school that only takes
+attendance class by class (`ATT_ModeMeeting`) has no row here: no absence of a period is taken for
+an absent day. Source: the PowerSchool developer documentation on PowerQueries, and the PowerSchool
+SIS Data Dictionary, https://ps.powerschool-docs.com/pssis-data-dictionary/latest/.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -32,6 +42,7 @@ from records.connectors.http.client import (
 )
 from records.connectors.http.mirror import Mirror, open_complete_mirror, open_mirror, select_fields
 from records.connectors.http.settings import ApiSettings
+from records.connectors.oneroster.demographics import sex_of
 from records.connectors.oneroster.rules import EXTENSION_TABLES, FILES
 from records.connectors.partner_files.service_history import read_canonical_file
 from records.connectors.protocol import RowSink, SourceRefused
@@ -110,7 +121,7 @@ ATTENDANCE = PowerQuery(
 )
 STORED_GRADES = PowerQuery(
     "org.handrail.records.student.storedgrades",
-    ("student_number", "course_name", "termid", "storecode", "datestored", "percent"),
+    ("student_number", "course_name", "termid", "storecode", "datestored", "percent", "grade"),
     "course marks",
     supports_changed_since=True,
 )
@@ -138,9 +149,14 @@ _EVER_ENROLLED = (_ACTIVE, "1", "2", "3")
 """Active, inactive, transferred out, graduated; the others are registered for later, or imported
 from elsewhere."""
 
-_SEXES = {"F": "female", "M": "male", "": None}
 _MEALS = {"F": "true", "R": "true", "FDC": "true", "RDC": "true", "P": "false"}
 _PERIODS = {"Q1": 1, "Q2": 2, "Q3": 3, "Q4": 4}
+_FAILING_MARKS = frozenset({"F", "F+", "F-", "FF", "E"})
+_PASS_OR_FAIL_MARKS = frozenset(
+    {"P", "PASS", "NP", "CR", "NC", "S", "SAT", "U", "N", "I", "INC", "W", "WP", "WF", "AU"}
+)
+"""Marks of courses without percentages, even if a number is stored with them."""
+_MARK_OF_ZERO = re.compile(r"0+(\.0*)?\s*%?")
 
 
 @dataclass(frozen=True)
@@ -393,6 +409,9 @@ class _PowerSchoolNormalizer:
         self.races: dict[str, set[str]] = {}
         self.characteristics: dict[str, dict[str, str | None]] = {}
         self.flags: dict[str, dict[str, Value]] = {}
+        self.courses_with_percentages: set[str] = set()
+        self.zeros: list[_Row] = []
+        self.unknown_genders: Counter[str] = Counter()
 
     def run(self) -> None:
         rules = {
@@ -406,13 +425,14 @@ class _PowerSchoolNormalizer:
         }
         for query, rule in rules.items():
             for row in self._rows(query):
-                try:
-                    rule(row)
-                except BadValue as error:
-                    raw = json.dumps(dict(row.body), default=str)
-                    self.sink.quarantine(
-                        BadRow(row.query, row.number, error.column, error.reason, raw)
-                    )
+                self._apply(rule, row)
+        for row in self.zeros:
+            self._apply(self._zero, row)
+        if self.unknown_genders:
+            named = ", ".join(
+                f"{text!r} ({number:,})" for text, number in self.unknown_genders.most_common(8)
+            )
+            self.sink.note(f"{STUDENTS.name}: gender is not understood: {named}; it stays unknown")
         if not self.codes.races and self.mirror.count(RACES.name):
             self.sink.note(
                 "the option races does not say what the district's race codes mean: race stays"
@@ -423,6 +443,13 @@ class _PowerSchoolNormalizer:
         for file, name in _EXTENSION_FILES.items():
             if (path := self._extension_file(file)) is not None:
                 read_canonical_file(path, name, self.sink, self.progress, "userSourcedId")
+
+    def _apply(self, rule: Callable[[_Row], None], row: _Row) -> None:
+        try:
+            rule(row)
+        except BadValue as error:
+            raw = json.dumps(dict(row.body), default=str)
+            self.sink.quarantine(BadRow(row.query, row.number, error.column, error.reason, raw))
 
     def _rows(self, query: PowerQuery) -> Iterator[_Row]:
         total, number = self.mirror.count(query.name), 0
@@ -469,15 +496,17 @@ class _PowerSchoolNormalizer:
             grade_level=_grade_level(row),
             school_id=row.text("schoolid") if status == _ACTIVE else None,
         )
-        gender = row.text("gender").upper()
         self.characteristics[student] = {
-            "sex": _SEXES.get(gender, "another"),
+            "sex": sex_of(row.text("gender"), "gender", self._unknown_gender),
             "meal_eligible": _MEALS.get(row.text("lunchstatus").upper()),
         }
         if row.text("fedethnicity") == "1":
             self.hispanic.add(student)
         if enrollment is not None:
             self.sink.derive("school_enrollments", enrollment, row.query, row.number)
+
+    def _unknown_gender(self, column: str, text: str) -> None:
+        self.unknown_genders[text[:30]] += 1
 
     def _race(self, row: _Row) -> None:
         student, code = row.text("student_number"), row.text("racecd")
@@ -523,17 +552,38 @@ class _PowerSchoolNormalizer:
             self.sink.ignore(row.query, f"not a grading period ({code or 'no store code'})")
         elif not row.text("percent"):
             self.sink.ignore(row.query, "a mark without a percentage")
+        elif _MARK_OF_ZERO.fullmatch(row.text("percent")):
+            self.zeros.append(row)
         else:
-            self._add_row(
-                "course_grades",
-                row,
-                student_id=row.text("student_number"),
-                course=row.text("course_name"),
-                school_year=_year_end(row, "termid", 100),
-                period=str(self.codes.periods[code]),
-                date=row.text("datestored"),
-                grade=row.text("percent"),
+            if row.text("grade").upper() not in _PASS_OR_FAIL_MARKS:
+                self.courses_with_percentages.add(row.text("course_name"))
+            self._add_mark(row)
+
+    def _zero(self, row: _Row) -> None:
+        """A percentage of 0, once all other marks are known: it stands for no percentage too."""
+        mark = row.text("grade").upper()
+        is_failing = mark in _FAILING_MARKS and (
+            row.text("course_name") in self.courses_with_percentages
+        )
+        if is_failing or _MARK_OF_ZERO.fullmatch(mark):
+            self._add_mark(row)
+        else:
+            self.sink.ignore(
+                row.query,
+                f"a mark without a percentage (0 percent stored, grade {mark[:10] or 'is empty'})",
             )
+
+    def _add_mark(self, row: _Row) -> None:
+        self._add_row(
+            "course_grades",
+            row,
+            student_id=row.text("student_number"),
+            course=row.text("course_name"),
+            school_year=_year_end(row, "termid", 100),
+            period=str(self.codes.periods[row.text("storecode")]),
+            date=row.text("datestored"),
+            grade=row.text("percent"),
+        )
 
     def _extension_file(self, file: str) -> Path | None:
         path = self.extensions / file if self.extensions is not None else None

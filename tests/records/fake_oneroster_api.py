@@ -170,6 +170,10 @@ def json_of(collection: str, fields: Mapping[str, str], version: str) -> dict[st
                 "href": f"https://sis.example/{text}",
                 "type": name.removesuffix("SourcedId"),
             }
+    if fields.get("termSourcedIds"):
+        body["terms"] = [
+            {"sourcedId": term, "type": "term"} for term in fields["termSourcedIds"].split(",")
+        ]
     for name in ("grades", "subjects"):
         if name in body:
             body[name] = body[name].split(",")

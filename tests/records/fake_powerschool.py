@@ -40,7 +40,7 @@ TABLES = {
     "attendance_code": "id, att_code, presence_status_cd",
     "attendance": "studentid, schoolid, att_date, att_mode_code, attendance_codeid, att_comment",
     "storedgrades": (
-        "studentid, course_name, termid, storecode, datestored, percent, comment_value,"
+        "studentid, course_name, termid, storecode, datestored, percent, grade, comment_value,"
         " transaction_date"
     ),
 }
@@ -249,6 +249,7 @@ def add_student(server: FakePowerSchool, number: int) -> None:
         storecode="Q1",
         datestored="2025-10-17",
         percent=80 + number,
+        grade="B",
         comment_value="CANARY",
     )
 

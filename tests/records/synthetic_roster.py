@@ -24,10 +24,12 @@ HEADERS = {
     ),
     "demographics.csv": "birthDate,sex,asian,white,hispanicOrLatinoEthnicity,countryOfBirthCode",
     "courses.csv": "title,courseCode",
-    "classes.csv": "title,grades,courseSourcedId,schoolSourcedId",
+    "classes.csv": "title,grades,courseSourcedId,schoolSourcedId,termSourcedIds",
     "enrollments.csv": "classSourcedId,schoolSourcedId,userSourcedId,role,beginDate,endDate",
     "lineItems.csv": "title,classSourcedId,dueDate,resultValueMax",
-    "results.csv": "lineItemSourcedId,studentSourcedId,score,comment",
+    "results.csv": (
+        "lineItemSourcedId,studentSourcedId,score,comment,scoreStatus,textScore,inProgress,missing"
+    ),
     "roles.csv": "userSourcedId,roleType,role,beginDate,endDate,orgSourcedId",
 }
 STAMP = "2026-01-15T08:00:00.000Z"

@@ -39,13 +39,13 @@ from records.connectors.http.mirror import (
     select_fields,
 )
 from records.connectors.http.settings import ApiSettings
+from records.connectors.oneroster.demographics import RACE_COLUMNS
 from records.connectors.oneroster.rules import (
     EXTENSION_TABLES,
     FILES,
-    RACE_COLUMNS,
     OneRosterNormalizer,
     OneRosterRole,
-    current_role_and_school,
+    current_role_and_orgs,
     is_deleted,
 )
 from records.connectors.protocol import RowSink, SourceRefused
@@ -61,6 +61,7 @@ FULL_SCAN_AFTER = timedelta(days=7)
 _MAX_FULL_SCANS = 3
 _MAX_STEPS_BACK = 50
 _PROGRESS_EVERY = 5_000
+_PAGE_LIMITS_ARE_MULTIPLES_OF = 50
 _REQUIRED_RESOURCE = "students"
 _SORTED = {"sort": "sourcedId", "orderBy": "asc"}
 _DISTANT_PAST, _FAR_FUTURE = "1970-01-01T00:00:00.000Z", "2999-01-01T00:00:00.000Z"
@@ -108,7 +109,7 @@ RESOURCES: tuple[OneRosterResource, ...] = (
     OneRosterResource(
         "academicSessions",
         "academicSessions.csv",
-        {"type": "type", "startDate": "startDate", "endDate": "endDate"},
+        {name: name for name in ("type", "title", "startDate", "endDate", "schoolYear")},
     ),
     OneRosterResource(
         "students",
@@ -118,6 +119,9 @@ RESOURCES: tuple[OneRosterResource, ...] = (
             "familyName": "familyName",
             "role": "role",
             "grades": "grades",
+            "enabledUser": "enabledUser",
+            "identifier": "identifier",
+            "userMasterIdentifier": "userMasterIdentifier",
             "orgSourcedIds": "orgs.sourcedId",
             "primaryOrgSourcedId": "primaryOrg.sourcedId",
         },
@@ -127,7 +131,11 @@ RESOURCES: tuple[OneRosterResource, ...] = (
         "demographics.csv",
         {column: column for column in ("birthDate", "birthdate", "sex", *RACE_COLUMNS)},
     ),
-    OneRosterResource("courses", "courses.csv", {"title": "title"}),
+    OneRosterResource(
+        "courses",
+        "courses.csv",
+        {"title": "title", "schoolYearSourcedId": "schoolYear.sourcedId"},
+    ),
     OneRosterResource(
         "classes",
         "classes.csv",
@@ -136,6 +144,7 @@ RESOURCES: tuple[OneRosterResource, ...] = (
             "grades": "grades",
             "courseSourcedId": "course.sourcedId",
             "schoolSourcedId": "school.sourcedId",
+            "termSourcedIds": "terms.sourcedId",
         },
     ),
     OneRosterResource(
@@ -166,6 +175,10 @@ RESOURCES: tuple[OneRosterResource, ...] = (
         "results.csv",
         {
             "score": "score",
+            "scoreStatus": "scoreStatus",
+            "textScore": "textScore",
+            "inProgress": "inProgress",
+            "missing": "missing",
             "lineItemSourcedId": "lineItem.sourcedId",
             "studentSourcedId": "student.sourcedId",
         },
@@ -283,6 +296,7 @@ class _Fetch:
         self._progress = progress
         self._sort: dict[str, str] = dict(_SORTED)
         self._total: int | None = None
+        self._first_page: list[str] = []
         self._now = datetime.now(UTC)
         identity = json.dumps([settings.base_url, path, resource.field_selection], sort_keys=True)
         self._source = hashlib.sha256(identity.encode()).hexdigest()[:16]
@@ -404,19 +418,46 @@ class _Fetch:
         """Read pages until the end, or until one does not continue where the last one ended."""
         while True:
             start = max(0, offset - 1)
-            response = self._request(
-                {"limit": self._page_size + offset - start, "offset": start}, resume_point["filter"]
-            )
+            # Of a later page, the first record is known: a page of one would bring nothing.
+            limit = max(self._page_size, 2) if start < offset else self._page_size
+            response = self._request({"limit": limit, "offset": start}, resume_point["filter"])
             records = list(self._parse_records(response))
+            total = _total_count(response)
+            self._refuse_first_page_again(records, start, limit, total)
             if start and not (records and self._mirror.was_seen(self._name, records[0][0])):
                 return offset, False
             brings_more = any(not self._mirror.was_seen(self._name, id_) for id_, _ in records)
-            offset = start + len(records)
+            before, offset = offset, start + len(records)
             self._mirror.take_page(self._name, records, resume_point | {"offset": offset})
             self._show_progress()
-            total = _total_count(response)
-            if (total is not None and offset >= total) or not (brings_more or offset < furthest):
+            # The records may have become fewer than were read when the pass stepped back.
+            goes_on = brings_more or before < offset < furthest
+            if (total is not None and offset >= total) or not goes_on:
                 return offset, True
+
+    def _refuse_first_page_again(
+        self, records: list[tuple[str, dict[str, str]]], start: int, limit: int, total: int | None
+    ) -> None:
+        """Refuse a source that ignores `offset` and so hides all records behind its first page.
+
+        A source that does not count its records, and has fewer than it would give at once, may
+        answer so: its own limit on a page is then not what the number of records looks like.
+        """
+        ids = [id_ for id_, _ in records]
+        if start == 0:
+            self._first_page = ids
+        elif (
+            total is None
+            and ids
+            and ids == self._first_page
+            and len(ids) <= limit
+            and len(ids) % _PAGE_LIMITS_ARE_MULTIPLES_OF == 0
+        ):
+            raise SourceRefused(
+                f"{self._path}: the source gives the same {len(ids):,} records at offset {start:,}"
+                " as at offset 0, so that no more than these can be read. It must continue at the"
+                " offset that it is asked for"
+            )
 
     def _parse_records(self, answer: Response) -> Iterator[tuple[str, dict[str, str]]]:
         for record in _records_of(answer.data, self._path):
@@ -482,13 +523,12 @@ def _csv_fields(resource: OneRosterResource, selected: Mapping[str, Any]) -> dic
             OneRosterRole.of(
                 {column: _text_at(role, path) for column, path in _ROLE_FIELDS.items()}
             )
-            for role in selected.get("roles", ())
+            for role in selected.get("roles") or ()
         ]
-        if roles:
-            texts["role"], texts["orgSourcedIds"] = current_role_and_school(
-                roles, texts["primaryOrgSourcedId"]
-            )
-        texts["role"] = texts["role"] or "student"
+        role, orgs = current_role_and_orgs(roles, texts["primaryOrgSourcedId"])
+        texts["orgSourcedIds"] = ",".join(orgs) or texts["orgSourcedIds"]
+        is_student = role == "student"
+        texts["role"] = role if is_student else texts["role"] or role or "student"
     return {column: text for column, text in texts.items() if text}
 
 
@@ -498,7 +538,11 @@ def _text_at(value: Any, path: str) -> str:
             return ",".join(_text_at(item, name) for item in value)
         value = value.get(name) if isinstance(value, Mapping) else None
     if isinstance(value, list):
-        return ",".join(str(one) for one in value)
+        return ",".join(_text(item) for item in value if item is not None)
+    return _text(value)
+
+
+def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return "" if value is None else str(value)

@@ -4,6 +4,19 @@ One set of rules reads the CSV files of versions 1.0 to 1.2, their mirror, and t
 API: each provides its records as lines of the CSV tables. OneRoster has rosters and results, but no
 attendance, incidents or program flags. Districts export those as extension files beside it, whose
 columns are the canonical ones with the student in `userSourcedId`.
+
+What the rules decide where the standard leaves it open:
+
+- A student's grade is what `users.grades` says, if that is one grade. If it is empty or a list, the
+  classes of the student's last school year say it, provided that each of them is of one grade and
+  they agree: a class of grades 9 to 12 says nothing about one student. A word that is no known
+  grade leaves the grade unknown; the student stays.
+- `enabledUser` says whether somebody can sign in (1.2: "the record is active but system access is
+  curtailed"). A student who cannot, and has no enrollment, has left and is left out.
+- Work that is exempt, missing or not submitted has no mark, whatever its score; an unfinished mark
+  (partially graded, or 0 for work that is only submitted) is unknown. A mark is the share of
+  `resultValueMax`: extra credit takes it above 100, and without a maximum it is unknown.
+
 Source: 1EdTech OneRoster 1.1 and 1.2 CSV Tables,
 https://www.imsglobal.org/oneroster-v11-final-csv-tables and
 https://www.imsglobal.org/spec/oneroster/v1p2/bind/csv.
@@ -11,15 +24,26 @@ https://www.imsglobal.org/spec/oneroster/v1p2/bind/csv.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
+from functools import lru_cache, partial
 from typing import Protocol
 
+from records.canonical.never_ingest import redact
 from records.canonical.quarantine import BadRow, BadValue, Value, convert
 from records.canonical.schema import canonical_table
 from records.connectors.csv_files import CsvRecord, RowReader, quarantine_record
-from records.connectors.protocol import RowSink
+from records.connectors.grade_levels import listed_grade_levels
+from records.connectors.oneroster.demographics import FALSE_WORDS, RACE_COLUMNS, demographic_facts
+from records.connectors.oneroster.school_years import (
+    MAX_SESSION_DAYS,
+    AcademicSession,
+    SchoolYears,
+)
+from records.connectors.protocol import RowSink, SourceRefused
 
 
 @dataclass(frozen=True)
@@ -49,16 +73,6 @@ EXTENSION_TABLES = {
 """Extension file -> its table."""
 
 _FLAG_COLUMNS = ("english_learner", "special_education", "unstable_housing", "meal_eligible")
-_RACE_NAMES = {
-    "americanIndianOrAlaskaNative": "american_indian",
-    "asian": "asian",
-    "blackOrAfricanAmerican": "black",
-    "nativeHawaiianOrOtherPacificIslander": "pacific_islander",
-    "white": "white",
-}
-_HISPANIC, _TWO_OR_MORE_RACES = "hispanicOrLatinoEthnicity", "demographicRaceTwoOrMoreRaces"
-RACE_COLUMNS = (*_RACE_NAMES, _HISPANIC, _TWO_OR_MORE_RACES)
-"""The columns of demographics that state a race or ethnicity."""
 
 
 def _extension(name: str, stays_empty: str, student_column: str = "userSourcedId") -> SourceFile:
@@ -78,7 +92,9 @@ def _extension(name: str, stays_empty: str, student_column: str = "userSourcedId
 FILES: dict[str, SourceFile] = {
     "orgs.csv": SourceFile(("sourcedId", "type"), ("status", "name"), "names of schools"),
     "academicSessions.csv": SourceFile(
-        ("sourcedId", "type", "startDate", "endDate"), ("status",), "school years"
+        ("sourcedId", "type", "startDate", "endDate"),
+        ("status", "title", "schoolYear"),
+        "school years",
     ),
     "roles.csv": SourceFile(
         ("userSourcedId", "role", "orgSourcedId"),
@@ -87,7 +103,10 @@ FILES: dict[str, SourceFile] = {
     ),
     "users.csv": SourceFile(
         ("sourcedId", "givenName", "familyName"),
-        ("status", "role", "grades", "orgSourcedIds", "primaryOrgSourcedId"),
+        (
+            *("status", "role", "enabledUser", "grades", "grade", "orgSourcedIds"),
+            *("primaryOrgSourcedId", "identifier", "userMasterIdentifier"),
+        ),
         None,
     ),
     "demographics.csv": SourceFile(
@@ -102,10 +121,17 @@ FILES: dict[str, SourceFile] = {
         is_extension=True,
     ),
     "calendar.csv": _extension("calendar", "school days (worked out from terms instead)"),
-    "courses.csv": SourceFile(("sourcedId", "title"), ("status",), "titles of courses"),
+    "courses.csv": SourceFile(
+        ("sourcedId", "title"),
+        ("status", "schoolYearSourcedId", "schoolYearId"),
+        "titles of courses",
+    ),
     "classes.csv": SourceFile(
         ("sourcedId", "schoolSourcedId"),
-        ("status", "title", "grades", "courseSourcedId"),
+        (
+            *("status", "title", "grades", "grade", "courseSourcedId"),
+            *("termSourcedIds", "termSourcedId"),
+        ),
         "which school a class belongs to",
     ),
     "enrollments.csv": SourceFile(
@@ -120,7 +146,7 @@ FILES: dict[str, SourceFile] = {
     ),
     "results.csv": SourceFile(
         ("sourcedId", "lineItemSourcedId", "studentSourcedId", "score"),
-        ("status",),
+        ("status", "scoreStatus", "textScore", "inProgress", "missing"),
         "marks for single pieces of work",
     ),
     "attendance.csv": _extension("attendance_events", "attendance: no absence can be seen"),
@@ -129,19 +155,18 @@ FILES: dict[str, SourceFile] = {
     "incidents.csv": _extension("behavior_incidents", "behavior incidents"),
 }
 """Every file that is read -> what is read of it. A column that is not here is not stored in the
-mirror either."""
+mirror either. Version 1.0 has `grade`, `termSourcedId` and `schoolYearId`."""
 
-_SEXES = {
-    "female": "female",
-    "f": "female",
-    "male": "male",
-    "m": "male",
-    "unspecified": None,
-    "": None,
-}
-_GRADES = {"IT": -1, "PR": -1, "PK": -1, "TK": 0, "KG": 0, "K": 0}
 _DELETED_STATUSES = ("tobedeleted", "inactive")
 _OPEN_END = "9999-12-31"
+_NO_DAYS = "school days (academicSessions.csv has no school year and no term with dates either)"
+_NO_MARK_STATUSES = ("exempt", "missing", "not submitted", "in progress")
+_STATUS_SYNONYMS = {"excused": "exempt", "exempted": "exempt", "unsubmitted": "not submitted"}
+_EXIT_DATE = canonical_table("school_enrollments").column("exit_date")
+_MARK = canonical_table("gradebook_entries").column("grade")
+_IDS_APART = re.compile(r"[\s,;\"'\[\]]+")
+_NAMED_VALUES = 8
+_VALUE_LENGTH = 30
 
 
 def required_columns(file: str, *, has_roles: bool) -> tuple[str, ...]:
@@ -179,12 +204,14 @@ class OneRosterRole:
         )
 
 
-def current_role_and_school(roles: Iterable[OneRosterRole], primary_org: str) -> tuple[str, str]:
-    """Whether a user is a student, and at which school now, by all their roles (version 1.2).
+def current_role_and_orgs(
+    roles: Iterable[OneRosterRole], primary_org: str
+) -> tuple[str, tuple[str, ...]]:
+    """Whether a user is a student, and at which organizations, by all their roles (version 1.2).
 
-    A student may have a role at several schools, each of them primary there. The school that the
-    user's own record calls primary wins, then the role that lasts longest, then a primary role,
-    then the role that began last.
+    A student may have a role at several schools, each of them primary there. The organization that
+    the user's own record calls primary comes first, then the role that lasts longest, then a
+    primary role, then the role that began last.
     """
     ranked = sorted(
         roles,
@@ -196,11 +223,12 @@ def current_role_and_school(roles: Iterable[OneRosterRole], primary_org: str) ->
             role.org,
             role.role,
         ),
+        reverse=True,
     )
-    student_roles = [role for role in ranked if role.role == "student"]
-    if student_roles:
-        return "student", student_roles[-1].org
-    return (ranked[-1].role if ranked else ""), ""
+    of_student = [role.org for role in ranked if role.role == "student"]
+    if of_student:
+        return "student", tuple(dict.fromkeys(org for org in of_student if org))
+    return (ranked[0].role if ranked else ""), ()
 
 
 class OneRosterSource(Protocol):
@@ -232,22 +260,66 @@ class _Characteristics:
 
 @dataclass
 class _SchoolEnrollment:
-    """One student at one school in one school year.
+    """One student at one school in one school year, in one or more classes.
 
-    The grade level is that of the class that began first.
+    `grades` are those of the classes that are of one grade only.
     """
 
     first: date
     last: date | None
-    grade: int | None
+    grades: set[int]
     file: str
     line: int
 
-    def add(self, first: date, last: date | None, grade: int | None) -> None:
-        if (first, grade is None, grade or 0) < (self.first, self.grade is None, self.grade or 0):
-            self.grade = grade
+    def add(self, first: date, last: date | None) -> None:
         self.first = min(self.first, first)
         self.last = None if self.last is None or last is None else max(self.last, last)
+
+    @property
+    def grade(self) -> int | None:
+        """The one grade on which the classes agree."""
+        return next(iter(self.grades)) if len(self.grades) == 1 else None
+
+
+@dataclass(frozen=True)
+class _OwnGrade:
+    """What a user's own record says of the grade; `is_stated` is False where it leaves it open.
+
+    A stated grade of None is a student in no grade, or in one that is not understood.
+    """
+
+    is_stated: bool
+    level: int | None
+
+
+@dataclass(frozen=True)
+class _Student:
+    """One record of a student: the columns of the row that it states, and where it is."""
+
+    row: dict[str, Value]
+    grade: _OwnGrade
+    file: str
+    line: int
+
+
+@dataclass(frozen=True)
+class _Class:
+    """One class; `grade` is None unless the class is of one grade."""
+
+    school: str
+    grade: int | None
+    course: str
+    sessions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _PieceOfWork:
+    """One line item; `points_possible` is None where it is not known."""
+
+    title: str
+    course: str
+    due: date | None
+    points_possible: float | None
 
 
 class OneRosterNormalizer:
@@ -258,46 +330,91 @@ class OneRosterNormalizer:
         self.has_roles = source.has("roles.csv")
         self.characteristics: dict[str, _Characteristics] = {}
         self.birth_dates: dict[str, date] = {}
-        self.students: list[tuple[dict[str, Value], str, int]] = []
-        self.user_ids: set[str] = set()
+        self.students: dict[str, list[_Student]] = {}
+        self.disabled: set[str] = set()
+        self.enrolled: set[str] = set()
+        self.left_out: set[str] = set()
         self.non_student_ids: set[str] = set()
+        self.users_seen: Counter[str] = Counter()
+        self.first_user_aside: str | None = None
+        self.same_person: dict[str, set[str]] = {}
         self.roles: dict[str, list[OneRosterRole]] = {}
-        self.years: list[tuple[date, date, int]] = []
+        self.school_years = SchoolYears()
         self.schools: list[str] = []
-        self.classes: dict[str, tuple[str, int | None, str]] = {}
-        self.courses: dict[str, str] = {}
-        self.line_items: dict[str, tuple[str, str, date | None, float]] = {}
+        self.is_school: dict[str, bool] = {}
+        self.classes: dict[str, _Class] = {}
+        self.courses: dict[str, tuple[str, str]] = {}
+        self.enrollments: dict[tuple[str, str, int], _SchoolEnrollment] = {}
+        self.line_items: dict[str, _PieceOfWork] = {}
+        self.counted: Counter[str] = Counter()
+        self.not_understood: dict[tuple[str, str, str], Counter[str]] = {}
 
     def run(self) -> None:
-        """Read everything that the source has, and report the files that it lacks."""
-        for file, expected in FILES.items():
-            if expected.stays_empty is not None and not self.source.has(file):
-                self.sink.missing(self.source.display_name(file), expected.stays_empty)
+        """Read everything that the source has, and report the files that it lacks.
+
+        Raises:
+            SourceRefused: there are users, and none of them is a student.
+        """
         self._orgs()
         self._academic_sessions()
+        self._report_missing_files()
         self._roles()
         self._users()
-        self._demographics()
-        self._characteristics()
-        for row, file, number in self.students:
-            self.sink.keep(
-                "students",
-                row | {"birth_date": self.birth_dates.get(str(row["student_id"]))},
-                file,
-                number,
-            )
-        for student, known in self.characteristics.items():
-            self.sink.derive(
-                "characteristics", {"student_id": student} | known.values, known.file, known.line
-            )
-        self._calendar()
         self._courses()
         self._classes()
         self._enrollments()
+        self._leave_out_disabled()
+        self._refuse_without_students()
+        self._demographics()
+        self._characteristics()
+        self._keep_students()
+        self._calendar()
         self._line_items()
         self._results()
         for file, name in EXTENSION_TABLES.items():
             self._canonical_file(file, name, "userSourcedId")
+        self._note_what_was_counted()
+
+    def _report_missing_files(self) -> None:
+        for file, expected in FILES.items():
+            if expected.stays_empty is not None and not self.source.has(file):
+                has_days = file != "calendar.csv" or self.school_years.years
+                self.sink.missing(
+                    self.source.display_name(file), expected.stays_empty if has_days else _NO_DAYS
+                )
+
+    def _keep_students(self) -> None:
+        last_year: dict[str, int] = {}
+        for student, _, year in self.enrollments:
+            last_year[student] = max(year, last_year.get(student, year))
+        class_grades: dict[str, set[int | None]] = {}
+        for (student, _, year), enrollment in self.enrollments.items():
+            if year == last_year[student]:
+                class_grades.setdefault(student, set()).add(enrollment.grade)
+        for student, records in self.students.items():
+            of_classes = class_grades.get(student, set())
+            for record in records:
+                grade = record.grade.level
+                if not record.grade.is_stated and len(of_classes) == 1:
+                    grade = next(iter(of_classes))
+                more = {"birth_date": self.birth_dates.get(student), "grade_level": grade}
+                self.sink.keep("students", record.row | more, record.file, record.line)
+        for student, known in self.characteristics.items():
+            self.sink.derive(
+                "characteristics", {"student_id": student} | known.values, known.file, known.line
+            )
+        for (student, school, year), enrollment in self.enrollments.items():
+            own = self.students[student][0].grade
+            is_own = own.is_stated and year == last_year[student]
+            stay: dict[str, Value] = {
+                "student_id": student,
+                "school_id": school,
+                "school_year": year,
+                "grade_level": own.level if is_own else enrollment.grade,
+                "entry_date": enrollment.first,
+                "exit_date": enrollment.last,
+            }
+            self.sink.derive("school_enrollments", stay, enrollment.file, enrollment.line)
 
     def _lines(self, file: str) -> Iterable[CsvRecord]:
         return self.source.lines(file, required_columns(file, has_roles=self.has_roles))
@@ -334,6 +451,7 @@ class OneRosterNormalizer:
             if not self._is_live(record):
                 continue
             if record.fields["type"].strip().lower() != "school":
+                self.is_school[record.fields["sourcedId"].strip()] = False
                 self.sink.ignore(
                     record.file, f"not a school ({record.fields['type'].strip() or 'no type'})"
                 )
@@ -344,6 +462,7 @@ class OneRosterNormalizer:
                 self._quarantine_error(record, error)
                 continue
             self.schools.append(str(row["school_id"]))
+            self.is_school[str(row["school_id"])] = True
             self.sink.keep("schools", row, record.file, record.line_number)
 
     def _academic_sessions(self) -> None:
@@ -359,14 +478,31 @@ class OneRosterNormalizer:
             except BadValue as error:
                 self._quarantine_error(record, error)
                 continue
-            if (
-                record.fields["type"] == "schoolYear"
-                and isinstance(start, date)
-                and isinstance(end, date)
-            ):
-                self.years.append((start, end, end.year))
+            if not isinstance(start, date) or not isinstance(end, date):
+                continue
+            days = (end - start).days
+            if days < 0:
+                self._quarantine(record, "endDate", f"endDate {end} is before startDate {start}")
+                continue
+            if days > MAX_SESSION_DAYS:
+                self._quarantine(
+                    record,
+                    "endDate",
+                    f"the session lasts {days:,} days; a school year or a term is shorter than"
+                    f" {MAX_SESSION_DAYS} days",
+                )
+                continue
+            self.school_years.add(
+                AcademicSession(
+                    record.fields["sourcedId"].strip(),
+                    record.fields.get("title", ""),
+                    record.fields["type"].strip(),
+                    start,
+                    end,
+                    _year_named(record.fields.get("schoolYear", "")),
+                )
+            )
             self.sink.use(record.file)
-        self.years.sort()
 
     def _roles(self) -> None:
         for record in self._lines("roles.csv"):
@@ -377,47 +513,147 @@ class OneRosterNormalizer:
                 self.sink.use(record.file)
 
     def _users(self) -> None:
-        id_column = canonical_table("students").column("student_id")
+        table = canonical_table("students")
         for record in self._lines("users.csv"):
             if not self._is_live(record):
+                self.users_seen["deleted at the source"] += 1
                 continue
-            role, school = self._role_and_school(record.fields)
+            role, orgs = self._role_and_orgs(record.fields)
+            self.users_seen[role or "no role"] += 1
             if role != "student":
                 self.non_student_ids.add(record.fields["sourcedId"].strip())
                 self.sink.ignore(record.file, f"not a student ({role or 'no role'})")
                 continue
             try:
-                student = convert(id_column, record.fields["sourcedId"])
-                row: dict[str, Value] = {
-                    "student_id": student,
-                    "first_name": convert(
-                        canonical_table("students").column("first_name"), record.fields["givenName"]
-                    ),
-                    "last_name": convert(
-                        canonical_table("students").column("last_name"), record.fields["familyName"]
-                    ),
-                    "grade_level": _grade(record.fields.get("grades", ""), "grades"),
-                    "school_id": school or None,
+                row = {
+                    name: convert(table.column(name), record.fields[source])
+                    for name, source in (
+                        ("student_id", "sourcedId"),
+                        ("first_name", "givenName"),
+                        ("last_name", "familyName"),
+                    )
                 }
             except BadValue as error:
+                if self.first_user_aside is None:
+                    self.first_user_aside = f"line {record.line_number}: {error.reason}"
                 self._quarantine_error(record, error)
                 continue
-            self.user_ids.add(str(student))
-            self.students.append((row, record.file, record.line_number))
+            student = str(row["student_id"])
+            row["school_id"] = self._school_now(orgs)
+            if record.fields.get("enabledUser", "").strip().lower() in FALSE_WORDS:
+                self.disabled.add(student)
+            for name in ("identifier", "userMasterIdentifier"):
+                if text := record.fields.get(name, "").strip():
+                    self.same_person.setdefault(f"{name} {text}", set()).add(student)
+            self.students.setdefault(student, []).append(
+                _Student(row, self._own_grade(record), record.file, record.line_number)
+            )
 
-    def _role_and_school(self, fields: Mapping[str, str]) -> tuple[str, str]:
-        if self.has_roles:
-            roles = self.roles.get(fields["sourcedId"].strip(), ())
-            return current_role_and_school(roles, fields.get("primaryOrgSourcedId", "").strip())
-        return fields["role"].strip().lower(), fields.get("orgSourcedIds", "").split(",")[0].strip()
+    def _role_and_orgs(self, fields: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+        """The role of a user, by `roles.csv` or by their own record, and their organizations.
+
+        A `roles.csv` without any line, or without one about this user, leaves the user's own role
+        as it is.
+        """
+        primary = fields.get("primaryOrgSourcedId", "").strip()
+        roles = self.roles.get(fields["sourcedId"].strip(), ())
+        role, orgs = current_role_and_orgs(roles, primary)
+        listed = _ids(f"{primary},{fields.get('orgSourcedIds', '')}")
+        if role == "student":
+            return role, orgs or listed
+        own = fields.get("role", "").strip().lower()
+        return (own, listed) if own == "student" or not role else (role, orgs)
+
+    def _school_now(self, orgs: tuple[str, ...]) -> str | None:
+        school = self._first_school(orgs)
+        if school is None and orgs:
+            self.counted[
+                "students at no organization that is a school; their school is unknown"
+            ] += 1
+        return school
+
+    def _first_school(self, orgs: Iterable[str]) -> str | None:
+        """The first of some organizations that is a school, or may be one; None without any.
+
+        An API lists every school. A file of organizations need not be whole.
+        """
+        named = [org for org in orgs if org]
+        for org in named:
+            if self.is_school.get(org):
+                return org
+        lists_all = self.source.has_students_only and any(self.is_school.values())
+        return next((org for org in named if not (lists_all or org in self.is_school)), None)
+
+    def _own_grade(self, record: CsvRecord) -> _OwnGrade:
+        text = record.fields.get("grades") or record.fields.get("grade", "")
+        levels = self._grades(record, text)
+        if not levels:
+            return _OwnGrade(False, None)
+        if len(levels) > 1:
+            self.counted["students with several grades of their own"] += 1
+            return _OwnGrade(False, None)
+        return _OwnGrade(True, levels.pop())
+
+    def _grades(self, record: CsvRecord, text: str) -> set[int | None]:
+        """The grades of a list; empty for no text, and only None for text that is no grade."""
+        try:
+            return listed_grade_levels(text, "grades")
+        except BadValue:
+            self._not_understood(record, "grades", text)
+            return {None}
+
+    def _not_understood(self, record: CsvRecord, column: str, text: str) -> None:
+        what = {"grades": "the grade", "sex": "sex"}.get(column, "race and ethnicity")
+        of_column = self.not_understood.setdefault((record.file, column, what), Counter())
+        of_column[redact(text.strip())[:_VALUE_LENGTH]] += 1
+
+    def _leave_out_disabled(self) -> None:
+        """Leave out students whose account is disabled and who are enrolled nowhere."""
+        can_tell = self.source.has("enrollments.csv")
+        kept = self.disabled & self.enrolled if can_tell else self.disabled
+        for student in sorted(self.disabled - kept):
+            self.left_out.add(student)
+            for record in self.students.pop(student):
+                self.sink.ignore(
+                    record.file,
+                    "the account is disabled (enabledUser is false), and there is no enrollment",
+                )
+        if kept:
+            self.counted[
+                "students whose account is disabled (enabledUser is false); they were kept, as the"
+                " source has enrollments of theirs or no enrollments at all"
+            ] = len(kept)
+
+    def _refuse_without_students(self) -> None:
+        if self.students or not self.users_seen:
+            return
+        users, roles = self.source.display_name("users.csv"), self.source.display_name("roles.csv")
+        seen = ", ".join(f"{number:,} {role}" for role, number in self.users_seen.most_common())
+        aside = (
+            f" The first that could not be read is {self.first_user_aside}."
+            if self.first_user_aside
+            else ""
+        )
+        left_out = (
+            f" {len(self.left_out):,} have a disabled account and no enrollment."
+            if self.left_out
+            else ""
+        )
+        raise SourceRefused(
+            f"{users}: none of its {self.users_seen.total():,} users could be loaded as a student"
+            f" (roles: {seen}).{aside}{left_out} A student has the role student in {users} or in"
+            f" {roles}"
+        )
 
     def _student(self, record: CsvRecord, column: str) -> str | None:
         """The student of a record; None, and counted, when the identifier is not a student's."""
         student = record.fields.get(column, "").strip()
-        if student in self.user_ids:
+        if student in self.students:
             return student
         if student in self.non_student_ids:
             self.sink.ignore(record.file, "not a student")
+        elif student in self.left_out:
+            self.sink.ignore(record.file, "of a student who was left out (disabled account)")
         else:
             users = self.source.display_name("users.csv")
             self._quarantine(
@@ -433,10 +669,9 @@ class OneRosterNormalizer:
             )  # the second is OneRoster 1.0's
             if not self._is_live(record):
                 continue
-            if (
-                self.source.has_students_only
-                and record.fields.get(key, "").strip() not in self.user_ids
-            ):
+            user = record.fields.get(key, "").strip()
+            is_known = user in self.students or user in self.left_out
+            if self.source.has_students_only and not is_known:
                 self.sink.ignore(record.file, "of somebody who is not one of the students")
                 continue
             if (student := self._student(record, key)) is None:
@@ -451,7 +686,8 @@ class OneRosterNormalizer:
                 continue
             if isinstance(born, date):
                 self.birth_dates[student] = born
-            self._record_characteristics(student, record, _demographic(record.fields))
+            facts = demographic_facts(record.fields, partial(self._not_understood, record))
+            self._record_characteristics(student, record, facts)
 
     def _record_characteristics(
         self, student: str, record: CsvRecord, values: Mapping[str, Value]
@@ -489,49 +725,52 @@ class OneRosterNormalizer:
         if self.source.has("calendar.csv"):
             self._canonical_file("calendar.csv", "calendar")
             return
-        if self.years and self.schools:
+        days, years = self.school_years.school_days(), self.school_years.years
+        if days and self.schools:
             self.sink.note(
                 "school days were worked out from the weekdays of each school year: holidays count"
                 " as days"
             )
-        for start, end, name in self.years:
-            days = [start + timedelta(n) for n in range((end - start).days + 1)]
-            for school in self.schools:
-                for day in days:
-                    if day.weekday() < 5:
-                        self.sink.derive(
-                            "calendar",
-                            {"school_id": school, "date": day, "school_year": name},
-                            self.source.display_name("academicSessions.csv"),
-                            0,
-                        )
+        sessions = self.source.display_name("academicSessions.csv")
+        for year in years:
+            if year.terms:
+                self.sink.note(
+                    f"{sessions} lists no school year {year.name - 1}-{year.name}: it was put"
+                    f" together from terms ({year.terms}), from {year.start} to {year.end}"
+                )
+        for school in self.schools:
+            for day, name in days.items():
+                self.sink.derive(
+                    "calendar", {"school_id": school, "date": day, "school_year": name}, sessions, 0
+                )
 
     def _courses(self) -> None:
         for record in self._lines("courses.csv"):
             if self._is_live(record):
-                self.courses[record.fields["sourcedId"].strip()] = record.fields["title"].strip()
+                year = record.fields.get("schoolYearSourcedId") or record.fields.get("schoolYearId")
+                self.courses[record.fields["sourcedId"].strip()] = (
+                    record.fields["title"].strip(),
+                    (year or "").strip(),
+                )
                 self.sink.use(record.file)
 
     def _classes(self) -> None:
         for record in self._lines("classes.csv"):
             if not self._is_live(record):
                 continue
-            try:
-                grade = _grade(record.fields.get("grades", ""), "grades")
-            except BadValue as error:
-                self._quarantine_error(record, error)
-                continue
-            course = self.courses.get(record.fields.get("courseSourcedId", "").strip(), "")
-            self.classes[record.fields["sourcedId"].strip()] = (
-                record.fields["schoolSourcedId"].strip(),
-                grade,
-                course or record.fields.get("title", "").strip(),
+            fields = record.fields
+            levels = self._grades(record, fields.get("grades") or fields.get("grade", ""))
+            course, year = self.courses.get(fields.get("courseSourcedId", "").strip(), ("", ""))
+            terms = fields.get("termSourcedIds") or fields.get("termSourcedId", "")
+            self.classes[fields["sourcedId"].strip()] = _Class(
+                fields["schoolSourcedId"].strip(),
+                levels.pop() if len(levels) == 1 else None,
+                course or fields.get("title", "").strip(),
+                (*_ids(terms), year),
             )
             self.sink.use(record.file)
 
     def _enrollments(self) -> None:
-        date_column = canonical_table("school_enrollments").column("exit_date")
-        enrollments: dict[tuple[str, str, int], _SchoolEnrollment] = {}
         for record in self._lines("enrollments.csv"):
             if not self._is_live(record):
                 continue
@@ -540,79 +779,93 @@ class OneRosterNormalizer:
                 continue
             if (student := self._student(record, "userSourcedId")) is None:
                 continue
-            school, grade, _ = self.classes.get(
-                record.fields["classSourcedId"].strip(), ("", None, "")
-            )
-            school = record.fields.get("schoolSourcedId", "").strip() or school
-            if not school:
-                classes = self.source.display_name("classes.csv")
-                self._quarantine(
-                    record, "classSourcedId", f"no school: {classes} does not have this class"
-                )
-                continue
+            self.enrolled.add(student)
             try:
-                first, last = (
-                    convert(date_column, record.fields.get(name, ""))
-                    for name in ("beginDate", "endDate")
-                )
+                school, first, last, grade = self._enrollment(record)
             except BadValue as error:
                 self._quarantine_error(record, error)
                 continue
             self.sink.use(record.file)
-            if not isinstance(first, date):
-                continue
-            last = last if isinstance(last, date) else None
-            key = (student, school, self._year(first))
-            enrollment = enrollments.get(key)
+            key = (student, school, self.school_years.year_of(first))
+            enrollment = self.enrollments.get(key)
             if enrollment is None:
-                enrollments[key] = _SchoolEnrollment(
-                    first, last, grade, record.file, record.line_number
-                )
+                enrollment = _SchoolEnrollment(first, last, set(), record.file, record.line_number)
+                self.enrollments[key] = enrollment
             else:
-                enrollment.add(first, last, grade)
-        for (student, school, year), enrollment in enrollments.items():
-            row: dict[str, Value] = {
-                "student_id": student,
-                "school_id": school,
-                "school_year": year,
-                "grade_level": enrollment.grade,
-                "entry_date": enrollment.first,
-                "exit_date": enrollment.last,
-            }
-            self.sink.derive("school_enrollments", row, enrollment.file, enrollment.line)
+                enrollment.add(first, last)
+            if grade is not None:
+                enrollment.grades.add(grade)
 
-    def _year(self, day: date) -> int:
-        for start, end, name in self.years:
-            if start <= day <= end:
-                return name
-        return day.year + (day.month >= 7)
+    def _enrollment(self, record: CsvRecord) -> tuple[str, date, date | None, int | None]:
+        """The school, the first and last day, and the class's grade of one enrollment.
+
+        Raises:
+            BadValue: it has no school, no day on which it began, or ends before that.
+        """
+        in_class = self.classes.get(record.fields["classSourcedId"].strip())
+        own_school = record.fields.get("schoolSourcedId", "").strip()
+        class_school = in_class.school if in_class else ""
+        school = self._first_school((own_school, class_school)) or own_school or class_school
+        if not school:
+            classes = self.source.display_name("classes.csv")
+            raise BadValue("classSourcedId", f"no school: {classes} does not have this class")
+        begun, ended = (
+            convert(_EXIT_DATE, record.fields.get(name, "")) for name in ("beginDate", "endDate")
+        )
+        first = begun if isinstance(begun, date) else self._first_day(in_class)
+        last = ended if isinstance(ended, date) else None
+        if last is not None and last < first:
+            begins = "beginDate" if begun else "the first day of its term,"
+            raise BadValue("endDate", f"endDate {last} is before {begins} {first}")
+        return school, first, last, in_class.grade if in_class else None
+
+    def _first_day(self, in_class: _Class | None) -> date:
+        """When an enrollment without a date began: with its class's terms, or with the one year.
+
+        Raises:
+            BadValue: neither is known.
+        """
+        first = self.school_years.first_day(in_class.sessions) if in_class else None
+        if first is not None:
+            self.counted[
+                "enrollments without beginDate; they were taken to begin with the first term of"
+                " their class"
+            ] += 1
+            return first
+        years = self.school_years.years
+        if len({year.name for year in years}) == 1:
+            self.counted[
+                "enrollments without beginDate, whose class has no term that is known; they were"
+                " taken to begin with the school year"
+            ] += 1
+            return years[0].start
+        raise BadValue(
+            "beginDate",
+            "beginDate is empty, and neither a term of the class nor a single school year in"
+            f" {self.source.display_name('academicSessions.csv')} says when the enrollment began",
+        )
 
     def _line_items(self) -> None:
         due_column = canonical_table("gradebook_entries").column("due_date")
-        grade_column = canonical_table("gradebook_entries").column("grade")
         for record in self._lines("lineItems.csv"):
             if not self._is_live(record):
                 continue
             try:
                 due = convert(due_column, record.fields.get("dueDate"))
-                max_value = convert(grade_column, record.fields.get("resultValueMax"))
+                most = convert(_MARK, record.fields.get("resultValueMax"))
             except BadValue as error:
                 self._quarantine_error(record, error)
                 continue
-            course = self.classes.get(record.fields["classSourcedId"].strip(), ("", None, ""))[2]
-            points_possible = (
-                float(max_value) if isinstance(max_value, float) and max_value > 0 else 100.0
-            )
-            self.line_items[record.fields["sourcedId"].strip()] = (
+            in_class = self.classes.get(record.fields["classSourcedId"].strip())
+            self.line_items[record.fields["sourcedId"].strip()] = _PieceOfWork(
                 record.fields["title"].strip(),
-                course,
+                in_class.course if in_class else "",
                 due if isinstance(due, date) else None,
-                points_possible,
+                most if isinstance(most, float) and most > 0 else None,
             )
             self.sink.use(record.file)
 
     def _results(self) -> None:
-        score_column = canonical_table("gradebook_entries").column("grade")
         for record in self._lines("results.csv"):
             if (
                 not self._is_live(record)
@@ -627,49 +880,92 @@ class OneRosterNormalizer:
                     f"{self.source.display_name('lineItems.csv')} does not have this piece of work",
                 )
                 continue
+            status = _score_status(record.fields)
+            if status in _NO_MARK_STATUSES:
+                self.sink.ignore(record.file, f"work without a mark ({status})")
+                continue
             try:
-                score = convert(score_column, record.fields["score"])
+                grade = self._mark(record.fields, item, status)
             except BadValue as error:
                 self._quarantine_error(record, error)
                 continue
-            title, course, due, points_possible = item
-            grade = 100.0 * score / points_possible if isinstance(score, float) else None
             row: dict[str, Value] = {
                 "student_id": student,
                 "entry_id": record.fields["sourcedId"].strip(),
-                "course": course or None,
-                "title": title or None,
-                "due_date": due,
+                "course": item.course or None,
+                "title": item.title or None,
+                "due_date": item.due,
                 "grade": grade,
             }
             self.sink.keep("gradebook_entries", row, record.file, record.line_number)
 
+    def _mark(self, fields: Mapping[str, str], item: _PieceOfWork, status: str) -> float | None:
+        """The share of the points that a result earned, in points of 100; None while unknown.
 
-def _grade(text: str, column: str) -> int | None:
-    first = text.split(",")[0].strip().upper()
-    if not first:
-        return None
-    if first in _GRADES:
-        return _GRADES[first]
-    if first.isdigit() and 0 <= int(first) <= 13:
-        return int(first)
-    raise BadValue(column, f"{column} is {text!r}; a grade must look like KG, 01 or 12")
+        Raises:
+            BadValue: the score is not a number, or is below 0.
+        """
+        score = convert(_MARK, fields["score"])
+        if not isinstance(score, float):
+            if fields.get("textScore", "").strip():
+                self.counted["results with a mark in words only; it stays unknown"] += 1
+            return None
+        if score < 0:
+            raise BadValue("score", f"score is {fields['score'].strip()}; it must be 0 or more")
+        if status == "partially graded" or (status == "submitted" and score == 0):
+            self.counted["results that are not fully graded; their mark stays unknown"] += 1
+            return None
+        if item.points_possible is None:
+            self.counted[
+                "results whose lineItem has no resultValueMax above 0; their mark stays unknown"
+            ] += 1
+            return None
+        return 100.0 * score / item.points_possible
+
+    def _note_what_was_counted(self) -> None:
+        shared = sum(len(users) for users in self.same_person.values() if len(users) > 1)
+        if shared:
+            self.counted[
+                "students who share their identifier with another student: one child may be here"
+                " as several"
+            ] = shared
+        for what, number in self.counted.items():
+            subject, _, rest = what.partition(";")
+            self.sink.note(f"{subject}: {number:,}{f' ({rest.strip()})' if rest else ''}")
+        for (file, column, what), values in self.not_understood.items():
+            named = ", ".join(
+                f"{value!r} ({number:,})" for value, number in values.most_common(_NAMED_VALUES)
+            )
+            others = len(values) - _NAMED_VALUES
+            self.sink.note(
+                f"{file}: {column} is not understood in {values.total():,}"
+                f" record{'s' if values.total() > 1 else ''}: {named}"
+                f"{f' and {others:,} other values' if others > 0 else ''}; {what} stays unknown"
+                " there"
+            )
 
 
-def _demographic(fields: Mapping[str, str]) -> dict[str, Value]:
-    marked = [race for name, race in _RACE_NAMES.items() if _is_marked(fields, name)]
-    race: str | None = None
-    if _is_marked(fields, _HISPANIC):
-        race = "hispanic"
-    elif len(marked) > 1 or _is_marked(fields, _TWO_OR_MORE_RACES):
-        race = "two_or_more"
-    elif marked:
-        race = marked[0]
-    return {
-        "sex": _SEXES.get(fields.get("sex", "").strip().lower(), "another"),
-        "race_ethnicity": race,
-    }
+def _ids(text: str) -> tuple[str, ...]:
+    """The identifiers of a list, in order."""
+    return tuple(id_ for id_ in _IDS_APART.split(text) if id_)
 
 
-def _is_marked(fields: Mapping[str, str], name: str) -> bool:
-    return fields.get(name, "").strip().lower() == "true"
+def _year_named(text: str) -> int | None:
+    """The school year of `2026` or `2025-2026`; None for any other text."""
+    years = re.findall(r"(?<!\d)(?:19|20)\d\d(?!\d)", text)
+    return max(map(int, years), default=None)
+
+
+def _score_status(fields: Mapping[str, str]) -> str:
+    """The status of a result in the words of the standard; flags of version 1.2 included."""
+    for flag, status in (("missing", "missing"), ("inProgress", "in progress")):
+        if fields.get(flag, "").strip().lower() == "true":
+            return status
+    return _status_word(fields.get("scoreStatus", ""))
+
+
+@lru_cache(maxsize=1_000)
+def _status_word(text: str) -> str:
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text.strip().removeprefix("ext:"))
+    status = re.sub(r"[\s_-]+", " ", spaced).lower()
+    return _STATUS_SYNONYMS.get(status, status)

@@ -89,10 +89,12 @@ def test_a_row_that_nobody_edited_corrects_nothing(tmp_path: Path):
 
 def test_a_line_with_columns_that_are_never_stored_is_put_right_without_them(tmp_path: Path):  # R38
     folder, home = source(tmp_path / "source"), tmp_path / "home"
-    (folder / "users.csv").write_text(USERS.replace("Bo,Berg,05,", "Bo,Berg,fifth,123-45-6789"))
+    (folder / "users.csv").write_text(
+        USERS.replace("s2,student,Bo,Berg,05,", ",student,Bo,Berg,05,123-45-6789")
+    )
     load(OneRosterFiles(), folder, home)
     (row,) = [quarantined for quarantined in handed_out(home) if quarantined["file"] == "users.csv"]
-    assert row["raw"] == FORMULA_GUARD + "s2,student,Bo,Berg,fifth"
+    assert row["raw"] == FORMULA_GUARD + ",student,Bo,Berg,05"
     row["raw"] = FORMULA_GUARD + 's2,student,Bo,"Berg, ""the elder""",05'
     corrections = read_corrections(handed_back([row], tmp_path / "fixed.csv"))
     with apply_corrections(folder, corrections, tmp_path) as right:

@@ -308,6 +308,27 @@ def test_a_deletion_before_the_place_that_was_reached_makes_no_record_be_passed_
         assert len(sweeps) <= 2
 
 
+def test_a_pass_ends_where_the_records_became_fewer_than_were_read(tmp_path: Path):
+    made = roster(9)
+    server = FakeOneRosterApi(lists_deleted=False, counts=False)
+    pages = 0
+
+    def most_leave() -> None:
+        nonlocal pages
+        pages += server.requests[-1].path.endswith("students")
+        if pages == 2:
+            for file in ("users.csv", "demographics.csv", "enrollments.csv", "results.csv"):
+                for id_ in [id_ for id_ in made[file] if id_[-1] in "5678"]:
+                    del made[file][id_]
+            server.set_roster(made)
+
+    with server.running():
+        server.set_roster(made, LONG_AGO)
+        server.after_page = most_leave
+        fetch(server.connector(4), tmp_path / "mirror")
+        assert_same(server, made, tmp_path / "mirror", tmp_path / "made")
+
+
 def test_a_source_that_never_holds_still_is_refused_plainly(tmp_path: Path):
     server = FakeOneRosterApi(counts=False)
     number = iter(range(10_000))

@@ -90,7 +90,7 @@ SERVICES = planted(
 USERS = planted(
     "sourcedId,role,givenName,familyName,grades,orgSourcedIds",
     "u1,student,Ada,Green,05,k1",
-    "u2,student,Bo,Blue,ninety,k1",
+    ",student,Bo,Blue,05,k1",
     f"u3,student,Cy,{NUMBERS[1]},05,k1",
 )
 
