@@ -392,14 +392,13 @@ def _open_source(
     was loaded last.
     """
     oneroster_mirror = home / "sources" / "oneroster_files"
-    if source == "oneroster" and (keep or oneroster_mirror.is_dir()):
-        return OneRosterFiles(oneroster_mirror), path
+    if source == "oneroster":
+        mirror = oneroster_mirror if keep or oneroster_mirror.is_dir() else None
+        return OneRosterFiles(mirror, read_profile("oneroster", home)), path
     if keep:
         raise SourceRefused(
             "--keep-for-changes is for oneroster: only its exports may hold what has changed"
         )
-    if source == "oneroster":
-        return OneRosterFiles(), path
     if source == "edfi":
         return EdFiFiles(read_profile("edfi", home)), path
     if source not in API_CONNECTORS:
@@ -410,8 +409,8 @@ def _open_source(
             f"{path.name}: kind is {settings.kind!r}, and the command says {source!r}"
         )
     connector, mirror = API_CONNECTORS[source](settings), home / "sources" / settings.name
-    if isinstance(connector, EdFiApi):
-        connector.profile = read_profile("edfi", home)
+    if isinstance(connector, EdFiApi | OneRosterApi | PowerSchool):
+        connector.profile = read_profile(_profile_name(source), home)
     connector.fetch(mirror, progress)
     return connector, mirror
 

@@ -45,6 +45,7 @@ from records.connectors.http.settings import ApiSettings
 from records.connectors.oneroster.demographics import sex_of
 from records.connectors.oneroster.rules import EXTENSION_TABLES, FILES
 from records.connectors.partner_files.service_history import read_canonical_file
+from records.connectors.profiles.profile import IGNORED, SourceProfile, standard_profile
 from records.connectors.protocol import RowSink, SourceRefused
 from records.system.progress import ProgressCallback
 
@@ -183,6 +184,9 @@ class PowerSchool:
     name: str = field(default="powerschool", init=False)
     tables: tuple[str, ...] = field(init=False)
     codes: DistrictCodes = field(init=False)
+    profile: SourceProfile = field(
+        default_factory=lambda: standard_profile("powerschool"), init=False
+    )
     extensions: Path | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -222,7 +226,9 @@ class PowerSchool:
             for query in QUERIES:
                 if "missing" in mirror.sync_state(query.name):
                     sink.missing(query.name, query.stays_empty)
-            _PowerSchoolNormalizer(mirror, self.codes, self.extensions, sink, progress).run()
+            _PowerSchoolNormalizer(
+                mirror, self.codes, self.profile, self.extensions, sink, progress
+            ).run()
 
     def _codes(self, name: str, allowed: Any) -> dict[str, Any]:
         codes = self.settings.options.get(name, {})
@@ -399,11 +405,13 @@ class _PowerSchoolNormalizer:
         self,
         mirror: Mirror,
         codes: DistrictCodes,
+        profile: SourceProfile,
         extensions: Path | None,
         sink: RowSink,
         progress: ProgressCallback,
     ) -> None:
         self.mirror, self.codes, self.extensions = mirror, codes, extensions
+        self.profile = profile
         self.sink, self.progress = sink, progress
         self.hispanic: set[str] = set()
         self.races: dict[str, set[str]] = {}
@@ -528,7 +536,12 @@ class _PowerSchoolNormalizer:
     def _attendance(self, row: _Row) -> None:
         code = row.text("att_code")
         status = self.codes.attendance.get(code)
-        if status is None and row.text("presence_status_cd").lower() == "present":
+        share = None
+        if status is None and (explained := self.profile.attendance(code)) is not None:
+            status, share = explained.status, explained.absent_share
+        is_present = status is None and row.text("presence_status_cd").lower() == "present"
+        self.sink.code("attendance_events", "att_code", code, is_present or status is not None)
+        if is_present or status == IGNORED:
             self.sink.ignore(row.query, f"present ({code or 'no code'})")
             return
         if status is None:
@@ -544,6 +557,7 @@ class _PowerSchoolNormalizer:
             school_id=row.text("schoolid"),
             date=row.text("att_date"),
             status=status,
+            absent_share=None if share is None else repr(share),
         )
 
     def _grade(self, row: _Row) -> None:

@@ -48,6 +48,7 @@ from records.connectors.oneroster.rules import (
     current_role_and_orgs,
     is_deleted,
 )
+from records.connectors.profiles.profile import SourceProfile, standard_profile
 from records.connectors.protocol import RowSink, SourceRefused
 from records.system.progress import ProgressCallback
 
@@ -209,6 +210,7 @@ class OneRosterApi:
     settings: ApiSettings
     retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
     sleep: Callable[[float], None] = time.sleep
+    profile: SourceProfile = field(default_factory=lambda: standard_profile("oneroster"))
     name: str = field(default="oneroster-api", init=False)
     tables: tuple[str, ...] = field(init=False)
     extensions: Path | None = field(init=False)
@@ -252,7 +254,9 @@ class OneRosterApi:
         with open_complete_mirror(
             directory, [resource.name for resource in RESOURCES], sink
         ) as mirror:
-            OneRosterNormalizer(_MirrorSource(mirror, self.extensions, sink, progress), sink).run()
+            OneRosterNormalizer(
+                _MirrorSource(mirror, self.extensions, sink, progress), sink, self.profile
+            ).run()
 
 
 def _paths(settings: ApiSettings) -> tuple[str, str]:

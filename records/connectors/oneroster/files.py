@@ -77,7 +77,7 @@ class OneRosterFiles:
         export = _Export.at(directory, sink, progress)
         if self.mirror_folder is None:
             export.refuse_changes()
-            OneRosterNormalizer(_FolderSource(export, sink, progress), sink).run()
+            OneRosterNormalizer(_FolderSource(export, sink, progress), sink, self.profile).run()
             return
         with open_mirror(self.mirror_folder) as mirror:
             OneRosterNormalizer(
@@ -85,6 +85,7 @@ class OneRosterFiles:
                     mirror, _bring_into_mirror(export, mirror, sink, progress), sink, progress
                 ),
                 sink,
+                self.profile,
             ).run()
 
 

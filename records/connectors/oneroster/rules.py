@@ -27,14 +27,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import lru_cache, partial
 from typing import Protocol
 
 from records.canonical.never_ingest import redact
 from records.canonical.quarantine import BadRow, BadValue, Value, convert
-from records.canonical.schema import canonical_table
+from records.canonical.schema import ABSENT_STATUSES, ATTENDANCE_STATUSES, canonical_table
 from records.connectors.csv_files import CsvRecord, RowReader, quarantine_record
 from records.connectors.grade_levels import listed_grade_levels
 from records.connectors.oneroster.demographics import FALSE_WORDS, RACE_COLUMNS, demographic_facts
@@ -43,6 +43,7 @@ from records.connectors.oneroster.school_years import (
     AcademicSession,
     SchoolYears,
 )
+from records.connectors.profiles.profile import IGNORED, SourceProfile
 from records.connectors.protocol import RowSink, SourceRefused
 
 
@@ -159,6 +160,8 @@ mirror either. Version 1.0 has `grade`, `termSourcedId` and `schoolYearId`."""
 
 _DELETED_STATUSES = ("tobedeleted", "inactive")
 _OPEN_END = "9999-12-31"
+_HALVES = ("am", "pm", "morning", "afternoon")
+"""Parts of a day that are half of it each."""
 _NO_DAYS = "school days (academicSessions.csv has no school year and no term with dates either)"
 _NO_MARK_STATUSES = ("exempt", "missing", "not submitted", "in progress")
 _STATUS_SYNONYMS = {"excused": "exempt", "exempted": "exempt", "unsubmitted": "not submitted"}
@@ -325,8 +328,8 @@ class _PieceOfWork:
 class OneRosterNormalizer:
     """Normalizes the records of one source into a sink."""
 
-    def __init__(self, source: OneRosterSource, sink: RowSink) -> None:
-        self.source, self.sink = source, sink
+    def __init__(self, source: OneRosterSource, sink: RowSink, profile: SourceProfile) -> None:
+        self.source, self.sink, self.profile = source, sink, profile
         self.has_roles = source.has("roles.csv")
         self.characteristics: dict[str, _Characteristics] = {}
         self.birth_dates: dict[str, date] = {}
@@ -439,11 +442,48 @@ class OneRosterNormalizer:
         reader = RowReader(canonical_table(name), {"student_id": student_column})
         for record in self._lines(file):
             try:
+                if name == "attendance_events":
+                    record = self._with_code_explained(record)
+                    if record.fields["status"] == IGNORED:
+                        self.sink.ignore(
+                            record.file, "attendance code that says nothing of the day"
+                        )
+                        continue
                 row = reader.row(record)
             except BadValue as error:
                 self._quarantine_error(record, error)
             else:
                 self.sink.keep(name, row, record.file, record.line_number)
+
+    def _with_code_explained(self, record: CsvRecord) -> CsvRecord:
+        """An attendance record with the meaning of its code, and how much of the day it is about.
+
+        Raises:
+            BadValue: nobody has explained the code, or how much of the day its part is.
+        """
+        text = record.fields["status"].strip()
+        code = self.profile.attendance(text)
+        self.sink.code("attendance_events", "status", text, code is not None)
+        if code is None:
+            raise BadValue(
+                "status",
+                f"status is {text!r}; it must be one of {', '.join(ATTENDANCE_STATUSES)}, or"
+                " profiles/oneroster.toml must say what it means, under [attendance.codes]",
+            )
+        part = record.fields.get("part", "").strip()
+        share = record.fields.get("absent_share", "").strip()
+        if not share and code.absent_share is not None:
+            share = repr(code.absent_share)
+        if not share and part and code.status in ABSENT_STATUSES:
+            if part.casefold() not in _HALVES:
+                raise BadValue(
+                    "absent_share",
+                    f"part is {part!r}, and absent_share does not say how much of the day that is;"
+                    " it must be a number from 0 to 1",
+                )
+            share = "0.5"
+        fields = {**record.fields, "status": code.status, "absent_share": share}
+        return replace(record, fields=fields)
 
     def _orgs(self) -> None:
         reader = RowReader(canonical_table("schools"), {"school_id": "sourcedId"})

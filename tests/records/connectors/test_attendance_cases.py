@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +22,9 @@ from records.loading.load_report import LoadReport
 from records.snapshots.snapshot import Snapshot
 
 AS_OF = date(2025, 12, 19)
+SCHOOL_DAYS = [
+    day for n in range(124) if (day := date(2025, 8, 18) + timedelta(days=n)).weekday() < 5
+]
 
 
 @pytest.fixture(scope="session")
@@ -168,3 +171,46 @@ def test_without_an_attendance_file_nothing_is_said_of_attendance(cases: Path, t
     attendance = [name for name in features if "abs" in name or "run" in name or "tard" in name]
     assert len(features)
     assert features[attendance].isna().all(axis=None)
+
+
+def roster_with_attendance(cases: Path, folder: Path, attendance: str) -> Path:
+    """The roster of a case, with other attendance."""
+    folder.mkdir()
+    for file in (cases / "100-today-counts-as-attended" / "roster").glob("*.csv"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "attendance.csv").write_text(attendance)
+    return folder
+
+
+def test_a_roster_beside_which_districts_own_codes_lie_is_read_by_the_profile(
+    cases: Path, tmp_path: Path
+):
+    folder = roster_with_attendance(
+        cases,
+        tmp_path / "in",
+        "userSourcedId,school_id,date,status,absent_share,part\n"
+        "1,100,2025-12-12,UX,,\n"
+        "1,100,2025-12-15,EX,,AM\n"
+        "1,100,2025-12-15,UX,,PM\n"
+        "1,100,2025-12-16,HD,,\n"
+        "1,100,2025-12-17,UX,,P3\n"
+        "1,100,2025-12-18,T,,\n"
+        "2,100,2025-12-18,FT,,\n"
+        "3,100,2025-12-18,??,,\n" + "".join(f"5,100,{day},T,,\n" for day in SCHOOL_DAYS[:60]),
+    )
+    profile = tmp_path / "profiles" / "oneroster.toml"
+    profile.parent.mkdir()
+    profile.write_text(
+        "[attendance.codes]\n"
+        'UX = "absent_unexcused"\nEX = "absent_excused"\nT = "tardy"\nFT = "ignored"\n'
+        'HD = { status = "absent_excused", absent_share = 0.5 }\n'
+    )
+    connector = OneRosterFiles(profile=read_profile("oneroster", tmp_path))
+    report, snapshot = load_case(connector, folder, tmp_path)
+    row = features_on(snapshot).loc["1"]
+    assert row["absent_days_year"] == 2.5
+    assert (row["excused_60"], row["unexcused_60"], row["tardies_60"]) == (1.0, 1.5, 1)
+    reasons = {(aside.line, aside.column): aside.reason for aside in snapshot.set_aside()}
+    assert "how much of the day that is" in reasons[6, "absent_share"]
+    assert "profiles/oneroster.toml must say what it means" in reasons[9, "status"]
+    assert report.codes["status"].codes == {"??": 1}

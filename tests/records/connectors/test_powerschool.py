@@ -139,14 +139,10 @@ def test_the_rows_of_a_student_become_the_canonical_rows(server: FakePowerSchool
             "exit_date": date(2026, 5, 29),
         },
     ]
+    whole_day = {"student_id": "703", "school_id": "2", "absent_share": None, "part": None}
     assert [row for row in rows_of(home, "attendance_events") if row["student_id"] == student] == [
-        {
-            "student_id": "703",
-            "school_id": "2",
-            "date": date(2025, 9, 2),
-            "status": "absent_unexcused",
-        },
-        {"student_id": "703", "school_id": "2", "date": date(2025, 9, 3), "status": "tardy"},
+        whole_day | {"date": date(2025, 9, 2), "status": "absent_unexcused"},
+        whole_day | {"date": date(2025, 9, 3), "status": "tardy"},
     ]
     assert [row for row in rows_of(home, "course_grades") if row["student_id"] == student] == [
         {
@@ -156,6 +152,7 @@ def test_the_rows_of_a_student_become_the_canonical_rows(server: FakePowerSchool
             "period": 1,
             "date": date(2025, 10, 17),
             "grade": 83.0,
+            "section_id": None,
         }
     ]
     canonical = {
