@@ -17,8 +17,10 @@ class LoadReport:
 
     `organization_id` is the partner whose files these were, None for a source that reports on no
     single partner. `organizations` are those whose programs and services this source brought, and
-    `of_partners` says whether these were partners' own files. `rows` counts the rows of each table
-    of the new snapshot. The fields are keys of a snapshot's manifest.
+    `of_partners` says whether these were partners' own files. `not_brought` are the tables of the
+    source that stay as an earlier load brought them, each with the missing files it needs. `rows`
+    counts the rows of each table of the new snapshot, `waiting` those that wait for their student,
+    and `waiting_students` these students. The fields are keys of a snapshot's manifest.
     """
 
     source: str
@@ -29,9 +31,12 @@ class LoadReport:
     changed: bool = False
     files: list[FileCount] = field(default_factory=list)
     missing: list[MissingFile] = field(default_factory=list)
+    not_brought: dict[str, list[str]] = field(default_factory=dict)
     dropped_columns: list[dict[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
+    waiting: dict[str, int] = field(default_factory=dict)
+    waiting_students: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as a manifest stores it, with what was read of each file."""

@@ -20,6 +20,7 @@ from records.canonical.schema import Category
 from records.connectors.corrections import quarantine_to_csv, students_named_in
 from records.loading.load_history import STALE_AFTER, Load, last_loads
 from records.loading.quality import AttendanceGap, QualityFinding, attendance_gaps, quality_findings
+from records.snapshots.waiting_rows import WAITS_FOR, table_words, waiting_words
 from serving.site.dependencies import DataVisit, DistrictAdminVisit
 from serving.site.visit import Visit
 
@@ -49,6 +50,18 @@ class Feed:
         names = ("read", "kept", "quarantined", "duplicates", "ignored")
         return {name: sum(file[name] for file in self.report["files"]) for name in names}
 
+    def stays(self, file: str, rows: Mapping[str, int]) -> list[str]:
+        """Tables that stay as an earlier load brought them, because this file is missing.
+
+        Args:
+            rows: of each table of the snapshot.
+        """
+        return [
+            table_words(name)
+            for name, files in self.report.get("not_brought", {}).items()
+            if file in files and rows.get(name)
+        ]
+
 
 @dataclass(frozen=True)
 class QuarantineCount:
@@ -69,6 +82,8 @@ def data_page(visit: DataVisit) -> Response:
         "data.html",
         feeds=[feed(visit, source, loads) for source in manifest["sources"]],
         rows=manifest["rows"],
+        waiting=waiting_words(manifest),
+        waits_for_days=WAITS_FOR.days,
         snapshot=visit.snapshot.id,
         findings=findings,
         attendance_gaps=gaps,
