@@ -8,7 +8,7 @@ partner no longer sends is gone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from records.connectors.protocol import Connector
 
@@ -102,6 +102,61 @@ MISSING_FILES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 """Connector -> each file or resource that it may report as missing -> the tables that have no rows
 without it. A table that can be worked out without the file (a calendar from terms) has rows then,
 and is brought."""
+
+
+_FLAGS = ("english_learner", "special_education", "unstable_housing", "meal_eligible")
+_ONEROSTER_COLUMNS = {
+    ("students", "birth_date"): "demographics.csv",
+    ("characteristics", "sex"): "demographics.csv",
+    ("characteristics", "race_ethnicity"): "demographics.csv",
+} | {("characteristics", flag): "characteristics.csv" for flag in _FLAGS}
+MISSING_COLUMNS: Mapping[str, Mapping[tuple[str, str], str]] = {
+    "oneroster": _ONEROSTER_COLUMNS,
+    "oneroster-api": {
+        column: "demographics" if file == "demographics.csv" else file
+        for column, file in _ONEROSTER_COLUMNS.items()
+    },
+    "edfi": {
+        ("students", "school_id"): "StudentEnrollment.xml",
+        ("students", "grade_level"): "StudentEnrollment.xml",
+    }
+    | {("characteristics", flag): "StudentProgram.xml" for flag in _FLAGS},
+    "edfi-api": {
+        ("students", "school_id"): "ed-fi/studentSchoolAssociations",
+        ("students", "grade_level"): "ed-fi/studentSchoolAssociations",
+        ("characteristics", "sex"): "ed-fi/studentEducationOrganizationAssociations",
+        ("characteristics", "race_ethnicity"): "ed-fi/studentEducationOrganizationAssociations",
+        ("characteristics", "special_education"): (
+            "ed-fi/studentSpecialEducationProgramAssociations"
+        ),
+        ("characteristics", "english_learner"): (
+            "ed-fi/studentLanguageInstructionProgramAssociations"
+        ),
+        ("characteristics", "unstable_housing"): "ed-fi/studentHomelessProgramAssociations",
+        ("characteristics", "meal_eligible"): ("ed-fi/studentSchoolFoodServiceProgramAssociations"),
+    },
+    "powerschool": {("characteristics", "race_ethnicity"): "org.handrail.records.student.races"}
+    | {("characteristics", flag): "characteristics.csv" for flag in _FLAGS[:3]},
+}
+"""Connector -> each column of a table that has rows without its file -> that file. What an earlier
+load brought of the column stays."""
+
+WORKED_OUT = frozenset({"calendar"})
+"""Tables that a connector works out, less exactly, where their file is missing: a calendar from
+terms counts holidays as school days. Once there was a file, what it brought stays."""
+
+
+def columns_without(connector: Connector, table: str, missing: Collection[str]) -> dict[str, str]:
+    """The columns of a table that are empty because one of these files is missing, with the file.
+
+    Args:
+        missing: names of files, as the connector reports them.
+    """
+    return {
+        column: file
+        for (name, column), file in MISSING_COLUMNS.get(connector.name, {}).items()
+        if name == table and file in missing
+    }
 
 
 def tables_without(connector: Connector, file: str) -> tuple[str, ...]:

@@ -50,6 +50,12 @@ class Feed:
         names = ("read", "kept", "quarantined", "duplicates", "ignored")
         return {name: sum(file[name] for file in self.report["files"]) for name in names}
 
+    @property
+    def column_files(self) -> set[str]:
+        """Missing files without which single columns of a table have no newer values."""
+        columns = self.report.get("columns_not_brought", {})
+        return {file for files in columns.values() for file in files.values()}
+
     def stays(self, file: str, rows: Mapping[str, int]) -> list[str]:
         """Tables that stay as an earlier load brought them, because this file is missing.
 

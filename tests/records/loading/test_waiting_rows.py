@@ -22,7 +22,7 @@ from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import TABLES
 from records.connectors.edfi.api import RESOURCES
 from records.connectors.edfi.files import EXPECTED_FILES, EdFiFiles
-from records.connectors.missing_files import MISSING_FILES, tables_without
+from records.connectors.missing_files import MISSING_COLUMNS, MISSING_FILES, tables_without
 from records.connectors.oneroster.api import RESOURCES as ONEROSTER_RESOURCES
 from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.oneroster.rules import FILES
@@ -401,6 +401,72 @@ def test_an_export_kept_for_changes_takes_nothing_away_either(tmp_path: Path):
     assert students_in(tmp_path, "attendance_events") == ["s1"]
 
 
+def test_a_calendar_is_not_replaced_by_one_that_is_worked_out(tmp_path: Path):
+    folder = full_export(tmp_path / "a")
+    sessions = "sourcedId,type,startDate,endDate"
+    csv(folder, "academicSessions.csv", sessions, "y,schoolYear,2025-12-01,2025-12-31")
+
+    def days(home: Path) -> list[date]:
+        found: list[date] = (
+            Snapshot.current(home)
+            .table("calendar")
+            .order_by("date")["date"]
+            .to_pyarrow()
+            .to_pylist()
+        )
+        return found
+
+    for _ in range(2):
+        assert "calendar" not in load_roster(tmp_path / "never", folder).not_brought
+        assert len(days(tmp_path / "never")) == 23, "there never was a calendar: weekdays"
+    calendar = ("k1,2025-12-01,2025", "k1,2025-12-02,2025")
+    home = tmp_path / "home"
+    load_roster(home, csv(folder, "calendar.csv", "school_id,date,school_year", *calendar))
+    (folder / "calendar.csv").unlink()
+    for _ in range(2):
+        report = load_roster(home, folder)
+        assert report.not_brought["calendar"] == ["calendar.csv"]
+        assert days(home) == [date(2025, 12, 1), date(2025, 12, 2)], "not the weekdays"
+        assert_rows_add_up(report)
+    years = ("y,schoolYear,2025-12-01,2025-12-31", "z,schoolYear,2026-08-31,2026-09-01")
+    load_roster(home, csv(folder, "academicSessions.csv", sessions, *years))
+    assert days(home)[2:] == [date(2026, 8, 31), date(2026, 9, 1)], "of a new year there is none"
+
+
+def test_columns_whose_file_is_missing_stay_as_they_were(tmp_path: Path):
+    folder = roster(tmp_path / "a", "s1", "s2", "s3")
+    born = ("s1,2014-01-01,female", "s2,2014-01-02,male", "s3,2014-01-03,male")
+    csv(folder, "demographics.csv", "sourcedId,birthDate,sex", *born)
+    csv(folder, "characteristics.csv", "userSourcedId,english_learner", "s1,true", "s2,false")
+    load_roster(tmp_path, folder)
+    (folder / "demographics.csv").unlink()
+    roster(folder, "s1", "s2")
+    csv(folder, "characteristics.csv", "userSourcedId,english_learner", "s1,false")
+    for _ in range(2):
+        report = load_roster(tmp_path, folder)
+        assert "characteristics" not in report.not_brought
+        assert facts(tmp_path, "students", "birth_date") == {
+            "s1": (date(2014, 1, 1),),
+            "s2": (date(2014, 1, 2),),
+        }
+        assert facts(tmp_path, "characteristics", "sex", "english_learner") == {
+            "s1": ("female", False),
+            "s2": ("male", None),
+        }
+        assert (
+            "demographics.csv not there: 2 rows of characteristics keep sex, race_ethnicity as an"
+            " earlier load brought them" in report.notes
+        )
+    csv(folder, "demographics.csv", "sourcedId,birthDate,sex", "s1,2014-01-01,")
+    load_roster(tmp_path, folder)
+    assert facts(tmp_path, "students", "birth_date")["s2"] == (None,), "the file is there"
+
+
+def facts(home: Path, table: str, *columns: str) -> dict[str, tuple[object, ...]]:
+    rows = Snapshot.current(home).table(table).to_pyarrow().to_pylist()
+    return {row["student_id"]: tuple(row[column] for column in columns) for row in rows}
+
+
 def interchange(folder: Path, file: str, *elements: str) -> Path:
     folder.mkdir(exist_ok=True)
     (folder / file).write_text(
@@ -475,6 +541,10 @@ def test_each_file_that_a_connector_may_miss_has_its_tables():
     assert tables_without(OneRosterFiles(), "attendance.csv") == ("attendance_events",)
     assert tables_without(OneRosterFiles(), "unheard-of.csv") == ()
     assert tables_without(ServiceHistory(), "sessions.csv") == ()
+    for connector, columns in MISSING_COLUMNS.items():
+        assert set(columns.values()) <= set(MISSING_FILES[connector])
+        for table, column in columns:
+            TABLES[table].column(column)
 
 
 # Loads that a person has to look at.
