@@ -19,9 +19,16 @@ import pyarrow.parquet as pq
 
 from records.canonical.quarantine import BadRow
 from records.canonical.schema import TABLES, CanonicalTable
-from records.connectors.missing_files import WORKED_OUT, columns_without, tables_without
 from records.connectors.protocol import Connector, SourceRefused
 from records.loading.load_report import LoadReport, source_key
+from records.loading.not_brought import (
+    columns_not_brought,
+    of_other_school_years,
+    source_reports,
+    staged_rows,
+    tables_not_brought,
+    with_earlier_columns,
+)
 from records.loading.parquet import (
     ROW_GROUP_SIZE,
     quoted,
@@ -76,8 +83,8 @@ def write_tables(sink: StagingSink, connector: Connector, previous: Snapshot | N
     with duckdb.connect(config=config) as engine:
         engine.execute("set enable_progress_bar = false")
         own_file_partners = frozenset() if report.of_partners else _own_file_partners(previous)
-        report.not_brought = _tables_not_brought(engine, connector, sink, staged, previous)
-        report.columns_not_brought = _columns_not_brought(connector, report)
+        report.not_brought = tables_not_brought(engine, connector, sink, staged, previous)
+        report.columns_not_brought = columns_not_brought(connector, report)
         organizations = {*_organizations(engine, sink, staged), *_not_replaced(previous, report)}
         report.organizations = sorted(organizations - own_file_partners)
         replaced = _replaced_organizations(previous, report)
@@ -167,48 +174,6 @@ def _copy_untouched(
     return frozenset(file.stem for file in files)
 
 
-def _tables_not_brought(
-    engine: duckdb.DuckDBPyConnection,
-    connector: Connector,
-    sink: StagingSink,
-    staged: Sequence[str],
-    previous: Snapshot | None,
-) -> dict[str, list[str]]:
-    """Tables of the source without a row because of missing files, with these files.
-
-    A table that was worked out in place of its file is among them if the file was there before.
-    """
-    needs: dict[str, list[str]] = {}
-    for missing in sink.report.missing:
-        for name in tables_without(connector, missing.file):
-            if name not in staged or (
-                name in WORKED_OUT
-                and _was_brought(previous, sink.report, name, missing.file)
-                and not _staged_rows(engine, sink, name).filter("_counted").limit(1).fetchall()
-            ):
-                needs.setdefault(name, []).append(missing.file)
-    return needs
-
-
-def _was_brought(previous: Snapshot | None, report: LoadReport, table: str, file: str) -> bool:
-    """Whether the source's load before had this file, or kept the table of one that had."""
-    return any(
-        table in earlier.get("not_brought", {})
-        or any(count["file"] == file for count in earlier["files"])
-        for earlier in _source_reports(previous)
-        if source_key(earlier) == source_key(asdict(report))
-    )
-
-
-def _columns_not_brought(connector: Connector, report: LoadReport) -> dict[str, dict[str, str]]:
-    """Columns of the tables that are brought, without values because of a missing file."""
-    missing = [missing.file for missing in report.missing]
-    columns = {name: columns_without(connector, name, missing) for name in connector.tables}
-    return {
-        name: files for name, files in columns.items() if files and name not in report.not_brought
-    }
-
-
 def _row_counts(staging: Path) -> dict[str, int]:
     files = {name: staging / f"{name}.parquet" for name in TABLES}
     return {name: pq.read_metadata(file).num_rows for name, file in files.items() if file.exists()}
@@ -253,7 +218,7 @@ def _own_file_partners(previous: Snapshot | None) -> frozenset[str]:
     """Partners whose own files were loaded: the district's source does not change their data."""
     return frozenset(
         organization_id
-        for report in _source_reports(previous)
+        for report in source_reports(previous)
         if report.get("of_partners")
         for organization_id in report["organizations"]
     )
@@ -275,7 +240,7 @@ def _not_replaced(previous: Snapshot | None, report: LoadReport) -> Collection[s
 def _organizations_brought_before(previous: Snapshot | None, report: LoadReport) -> frozenset[str]:
     brought_before = [
         earlier.get("organizations", ())
-        for earlier in _source_reports(previous)
+        for earlier in source_reports(previous)
         if source_key(earlier) == source_key(asdict(report))
     ]
     return frozenset[str]().union(*brought_before)
@@ -300,14 +265,10 @@ def _remaining_sources(
             "organization_id": earlier.get("organization_id"),
             "organizations": sorted(set(earlier.get("organizations", ())) - replaced),
         }
-        for earlier in _source_reports(previous)
+        for earlier in source_reports(previous)
         if source_key(earlier) != source_key(asdict(report))
         and earlier.get("organization_id") not in replaced
     ]
-
-
-def _source_reports(previous: Snapshot | None) -> list[dict[str, Any]]:
-    return [] if previous is None else previous.manifest["sources"]
 
 
 def _manifest_entry(report: LoadReport) -> dict[str, Any]:
@@ -404,10 +365,10 @@ def _resolve_rows(
     Args:
         others: earlier rows that this load does not replace.
     """
-    rows = _staged_rows(engine, sink, canonical.name)
+    rows = staged_rows(engine, sink, canonical.name)
     if canonical.name in sink.report.not_brought:
-        rows = _of_other_school_years(rows, others)
-    is_known = _known_student_sql(engine, canonical, sink, previous)
+        rows = of_other_school_years(rows, others)
+    is_known = in_roster = _known_student_sql(engine, canonical, sink, previous)
     if not sink.report.of_partners and is_known != _EVERY_ROW:
         rows, is_known = _reject_unknown_students(canonical, sink, rows, is_known), _EVERY_ROW
     if _is_by_partner(canonical):
@@ -417,73 +378,8 @@ def _resolve_rows(
     kept = _one_row_per_key(engine, canonical, sink, rows.project(f"*, ({is_known}) as _known"))
     if is_known != _EVERY_ROW:
         sink.passing_notes += own_rows_notes(kept.filter("not _known"))
-    return _with_earlier_columns(engine, canonical, sink, previous, kept)
-
-
-def _staged_rows(
-    engine: duckdb.DuckDBPyConnection, sink: StagingSink, table: str
-) -> duckdb.DuckDBPyRelation:
-    return engine.read_parquet(str(sink.staging / f"raw-{table}-*.parquet"))
-
-
-def _of_other_school_years(
-    rows: duckdb.DuckDBPyRelation, earlier: Sequence[duckdb.DuckDBPyRelation]
-) -> duckdb.DuckDBPyRelation:
-    """The days that were worked out for schools and years of which no earlier calendar is kept."""
-    if not earlier:
-        return rows
-    year = "row(school_id, school_year)"
-    union(earlier, f"{year} as year").distinct().create_view("years_kept", replace=True)
-    rows = rows.project(f"*, {year} as _year")
-    return rows.filter("_year not in (select year from years_kept)")
-
-
-def _with_earlier_columns(
-    engine: duckdb.DuckDBPyConnection,
-    canonical: CanonicalTable,
-    sink: StagingSink,
-    previous: Snapshot | None,
-    kept: duckdb.DuckDBPyRelation,
-) -> duckdb.DuckDBPyRelation:
-    """The rows with what an earlier load brought of columns whose file is missing now.
-
-    A student of whom nothing else is reported keeps a row of characteristics with these alone.
-    """
-    columns = sink.report.columns_not_brought.get(canonical.name, {})
     earlier = _carried_over_rows(engine, canonical, previous, "false")
-    if not columns or earlier is None:
-        return kept
-    names = [column.name for column in canonical.columns]
-    has_values = " or ".join(f'"{name}" is not null' for name in columns)
-    earlier = earlier.filter(has_values).set_alias("e")
-    is_same = " and ".join(f'k."{name}" = e."{name}"' for name in canonical.key)
-    filled = kept.set_alias("k").join(earlier, is_same, how="left")
-    is_filled = " or ".join(f'(k."{name}" is null and e."{name}" is not null)' for name in columns)
-    rows = filled.project(
-        ", ".join(
-            f'coalesce(k."{name}", e."{name}") as "{name}"' if name in columns else f'k."{name}"'
-            for name in names
-        )
-    )
-    [(changed,)] = filled.filter(is_filled).aggregate("count(*)").fetchall()
-    if canonical.name == "characteristics":
-        others = earlier.join(kept.set_alias("k"), is_same, how="anti")
-        others = others.filter(_known_student_sql(engine, canonical, sink, previous)).project(
-            ", ".join(
-                f'"{name}"'
-                if name in columns or name in canonical.key
-                else f'nullif("{name}", "{name}") as "{name}"'
-                for name in names
-            )
-        )
-        [(alone,)] = others.aggregate("count(*)").fetchall()
-        rows, changed = rows.union(others), changed + alone
-    if changed:
-        sink.passing_notes.append(
-            f"{' and '.join(sorted(set(columns.values())))} not there: {changed:,} rows of"
-            f" {canonical.name} keep {', '.join(columns)} as an earlier load brought them"
-        )
-    return rows
+    return with_earlier_columns(canonical, sink, kept, earlier, in_roster)
 
 
 def _reject_unknown_students(
