@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -65,8 +66,10 @@ from records.loading.load_history import (
     stale_attendance_since,
 )
 from records.loading.load_report import LoadReport
+from records.permissions import legal_holds
 from records.permissions.destructions_in_progress import unfinished_destructions
 from records.snapshots.snapshot import NoSnapshot, Snapshot, SnapshotDamaged
+from records.snapshots.waiting_rows import waiting_words
 from records.staff.accounts import organizations
 from records.staff.viewer import Role
 from records.system.progress import ProgressCallback
@@ -170,9 +173,10 @@ def load_and_publish(
     database = open_database(settings.database_url)
     current = _current_snapshot(settings.home)
     purge_non_student_names(database, settings.now())
+    loaded_at = at or settings.now()
 
     def admit(snapshot: Snapshot) -> None:
-        warnings = [] if accept else load_warnings(snapshot, current)
+        warnings = [] if accept else load_warnings(snapshot, current, loaded_at.date())
         if warnings:
             raise SuspiciousLoad(
                 "nothing was changed, since this looks like an export error:"
@@ -198,8 +202,10 @@ def load_and_publish(
         publish=admit,
         leave_out=destroyed_student_filter(database, settings.secret()),
         corrections=corrections,
+        day=loaded_at.date(),
+        on_hold=legal_holds.in_force(database),
     )
-    record_load(settings.home, report, connector.tables, at or settings.now())
+    record_load(settings.home, report, connector.tables, loaded_at)
     if settings.uses_postgresql:
         published = Snapshot.current(settings.home)
         publish_if_needed(database, published, progress)
@@ -227,6 +233,7 @@ def status(home: Home = None) -> None:
         for name, rows in snapshot.manifest["rows"].items():
             counts.add_row(name, f"{rows:,}", TABLES[name].description)
         print_table(counts)
+        _print_waiting(snapshot.manifest)
         newest = last_loads(settings.home).values()
         for last in sorted(newest, key=lambda last: (last.source, last.organization_id or "")):
             owner = f" of {last.organization_id}" if last.organization_id else ""
@@ -341,14 +348,36 @@ def print_load_report(report: LoadReport) -> None:
             why,
         )
     print_table(table)
+    stays = {
+        file
+        for name, files in report.not_brought.items()
+        if report.rows.get(name)
+        for file in files
+    }
     for missing in report.missing:
-        out.print(f"Not found: {missing.file}. Not available without it: {missing.stays_empty}.")
+        effect = (
+            "What an earlier load brought of it stays"
+            if missing.file in stays
+            else f"Not available without it: {missing.stays_empty}"
+        )
+        out.print(f"Not found: {missing.file}. {effect}.")
     for dropped in report.dropped_columns:
         out.print(f"Never stored: {dropped['column']} in {dropped['file']} ({dropped['kind']}).")
     for note in report.notes:
         out.print(f"Note: {note}")
+    _print_waiting(asdict(report))
     changed = "is now" if report.changed else "already was"
     out.print(f"Snapshot {report.snapshot_id} {changed} the current one.")
+
+
+def _print_waiting(manifest: Mapping[str, Any]) -> None:
+    """Print which rows wait for their student.
+
+    Args:
+        manifest: a snapshot's, or the report of its load.
+    """
+    for sentence in waiting_words(manifest):
+        out.print(f"Waiting: {sentence}.", highlight=False)
 
 
 def _partner_connector(

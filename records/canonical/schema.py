@@ -467,6 +467,10 @@ TABLES: dict[str, CanonicalTable] = {
 }
 
 
+DERIVED_TABLES = ("attendance_taken", "coverage")
+"""Worked out by every load, whatever it brings; no source has them."""
+
+
 def canonical_table(name: str) -> CanonicalTable:
     """The canonical table of that name.
 

@@ -32,6 +32,7 @@ from records.database.tables import (
 )
 from records.snapshots.rewriting import count_quarantined_mentions
 from records.snapshots.snapshot import NoSnapshot, Snapshot
+from records.snapshots.waiting_rows import waiting_files
 
 DERIVED_FOLDERS = ("features",)
 """Folders of a home whose files are computed from records, and computed again when needed."""
@@ -62,7 +63,10 @@ class RemovedItems:
 
 def holds_student(database: Database, home: Path, student_id: str) -> bool:
     """Whether any store holds the student."""
-    if any(_count_rows(folder, student_id, ["students"]) for folder in _snapshot_folders(home)):
+    if any(
+        _count_rows(folder, student_id, ["students"]) or _count_waiting(folder, student_id)
+        for folder in _snapshot_folders(home)
+    ):
         return True
     with database.session() as session:
         if any(
@@ -106,6 +110,11 @@ def _in_snapshots(home: Path, student_id: str) -> list[RemovedItems]:
                 f"{current.id} rewritten without them",
             ),
             RemovedItems(
+                "waiting rows",
+                _count_waiting(current.path, student_id),
+                "rows that waited for the student to be in the roster: left out",
+            ),
+            RemovedItems(
                 "quarantine",
                 count_quarantined_mentions(current, student_id),
                 "quarantined rows stay counted; their content was struck out",
@@ -143,6 +152,15 @@ def _snapshot_folders(home: Path) -> list[Path]:
 def _count_rows(folder: Path, student_id: str, tables: Iterable[str]) -> int:
     """The student's rows in these tables of one snapshot."""
     files = [folder / f"{name}.parquet" for name in tables if name in _STUDENT_TABLES]
+    return _count_in_files(files, student_id)
+
+
+def _count_waiting(folder: Path, student_id: str) -> int:
+    """The rows of one snapshot that wait for the student."""
+    return _count_in_files((file for _, file in waiting_files(folder)), student_id)
+
+
+def _count_in_files(files: Iterable[Path], student_id: str) -> int:
     return sum(
         pq.read_table(
             file, columns=["student_id"], filters=[("student_id", "=", student_id)]

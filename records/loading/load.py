@@ -7,12 +7,14 @@ small one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from datetime import date
 from pathlib import Path
 
 from records.connectors.corrections import Correction, apply_corrections
 from records.connectors.protocol import Connector
 from records.connectors.zip_files import open_source_folder
+from records.loading.load_history import carried_over_notes
 from records.loading.load_report import LoadReport
 from records.loading.merging import write_tables
 from records.loading.staging_sink import StagingSink
@@ -31,12 +33,15 @@ def load(
     publish: Callable[[Snapshot], None] = lambda snapshot: None,
     leave_out: Callable[[str], bool] | None = None,
     corrections: Sequence[Correction] = (),
+    day: date | None = None,
+    on_hold: Collection[str] = (),
 ) -> LoadReport:
     """Read a source into a new snapshot and make it current.
 
     With `merge`, tables that the connector does not bring are carried over from the current
     snapshot, and so are the programs and services of organizations that this source does not bring
-    now and did not bring before.
+    now and did not bring before. A table whose files are missing is not brought. What is carried
+    over of a student who is not in the new roster waits for them (`records.loading.waiting`).
 
     Args:
         directory: the folder that holds the source's files, or a ZIP file of them.
@@ -44,6 +49,8 @@ def load(
             the old one stays.
         leave_out: whether the records of a student, by ID, were destroyed and must not come back.
         corrections: lines that a person has corrected, read in place of the source's own.
+        day: today, from which rows wait that have to; None leaves it open until a later load.
+        on_hold: students whose records are under a legal hold: their rows wait without a limit.
 
     Returns:
         What was read, kept and left out.
@@ -56,7 +63,7 @@ def load(
     snapshots = home / "snapshots"
     snapshots.mkdir(parents=True, exist_ok=True)
     with staging_folder(snapshots) as staging:
-        sink = StagingSink(staging, connector, leave_out)
+        sink = StagingSink(staging, connector, leave_out, day, on_hold)
         with (
             open_source_folder(directory, staging) as source,
             apply_corrections(source, corrections, staging) as corrected_source,
@@ -64,6 +71,7 @@ def load(
             connector.read(corrected_source, sink, progress)
         previous = _previous_snapshot(home, sink.report) if merge else None
         report = write_tables(sink, connector, previous)
+        report.notes += carried_over_notes(home, report)
         report.changed = activate(staging, snapshots, report.snapshot_id, publish)
     return report
 

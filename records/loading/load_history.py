@@ -16,10 +16,12 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 
-from records.canonical.schema import ABSENT_STATUSES
+from records.canonical.schema import ABSENT_STATUSES, TABLES
 from records.loading.load_report import CodeCounts, LoadReport
 from records.snapshots.snapshot import Snapshot
+from records.snapshots.waiting_rows import table_words
 from records.system.errors import UserError
 
 STALE_AFTER = timedelta(hours=36)
@@ -32,12 +34,37 @@ MAX_STUDENT_LOSS = 0.20
 """Share of students who may be gone since the last load; a district loses about 2% in an ordinary
 month (R42)."""
 
+MIN_KEPT_IDENTIFIERS = 0.5
+"""Share of the student identifiers of the current records that must be in a new load. A new
+student-information system may number everybody anew, and then hardly any is; no ordinary year
+replaces half of a district's students."""
+
+MIN_KEPT_ROWS = 0.5
+"""Share of a table's rows of one school year that must be there in a later load. These tables grow
+through the year: corrections take back a few rows, and a half is gone only when an export was cut
+short or covers a term alone."""
+
 MAX_ABSENT_SHARE = 0.5
 """Share of students absent on one day above which the day is doubted: twice the worst ordinary
 winter day."""
 
 _MIN_STUDENTS = 20
 """Below this number of students a share says nothing."""
+
+_MIN_ROWS = 20
+"""Below this number of rows of a table a share says nothing: one correction may be half of them."""
+
+_FIRST_MONTH = 7
+"""A school year ends in June: the month from which a day belongs to the next one."""
+
+_SCHOOL_YEARS = {
+    "calendar": "school_year",
+    "school_enrollments": "school_year",
+    "attendance_events": f"year(date) + (month(date) >= {_FIRST_MONTH})::int",
+    "course_grades": "school_year",
+}
+"""The tables that no district empties within a school year, each with the year of a row as SQL: the
+calendar year in which it ends. Tests, incidents and single marks may be exported term by term."""
 
 
 class SuspiciousLoad(UserError, ValueError):
@@ -67,12 +94,16 @@ class Load:
 
 
 def record_load(home: Path, report: LoadReport, tables: Sequence[str], at: datetime) -> Load:
-    """Append a completed load to the history, one line."""
+    """Append a completed load to the history, one line.
+
+    Args:
+        tables: those of its source; the ones that it did not bring are left out.
+    """
     load = Load(
         at=at,
         source=report.source,
         snapshot_id=report.snapshot_id,
-        tables=tuple(tables),
+        tables=tuple(name for name in tables if name not in report.not_brought),
         read=sum(file.read for file in report.files),
         kept=sum(file.kept for file in report.files),
         quarantined=sum(file.quarantined for file in report.files),
@@ -102,6 +133,41 @@ def last_loads(home: Path) -> dict[tuple[str, str | None], Load]:
     return newest
 
 
+def last_brought(home: Path, table: str, source: tuple[str, str | None]) -> datetime | None:
+    """When a table was last brought, by whichever source; None if that was never recorded.
+
+    Args:
+        source: connector and partner. A partner's services count only if it brought them itself.
+    """
+    is_partners_own = any(column.name == "organization_id" for column in TABLES[table].columns)
+    return next(
+        (
+            load.at
+            for load in _newest_first(home)
+            if table in load.tables and (load.source_key == source or not is_partners_own)
+        ),
+        None,
+    )
+
+
+def carried_over_notes(home: Path, report: LoadReport) -> list[str]:
+    """What a report says of tables that stay as an earlier load brought them.
+
+    Args:
+        report: of a load that is not on record yet.
+    """
+    notes = []
+    for name, files in report.not_brought.items():
+        if report.rows.get(name):
+            at = last_brought(home, name, (report.source, report.organization_id))
+            was = "was" if len(files) == 1 else "were"
+            as_of = f"the load of {at:%Y-%m-%d}" if at else "an earlier load"
+            notes.append(
+                f"{' and '.join(files)} {was} not there: {table_words(name)} are as of {as_of}"
+            )
+    return notes
+
+
 def stale_attendance_since(home: Path, now: datetime) -> datetime | None:
     """When attendance was last loaded, if that is more than `STALE_AFTER` ago.
 
@@ -125,11 +191,22 @@ def old_records_end(snapshot: Snapshot, today: date) -> date | None:
     return newest if newest is not None and today - newest > OLD_AFTER else None
 
 
-def load_warnings(new: Snapshot, current: Snapshot | None) -> list[str]:
-    """Why a person should check a load before it counts, as clauses; empty if nothing is odd."""
+def load_warnings(new: Snapshot, current: Snapshot | None, today: date | None = None) -> list[str]:
+    """Why a person should check a load before it counts, as clauses; empty if nothing is odd.
+
+    Args:
+        today: the day of the load. A table may be nearly empty once a new school year has begun;
+            without the day that is seen only by rows of the new year.
+    """
     if current is None:
         return []
-    return [*_student_loss(new, current), *_days_of_absence(new, current)]
+    loss = _student_loss(new, current)
+    return [
+        *loss,
+        *_changed_identifiers(new, current, is_explained=bool(loss)),
+        *_emptied_tables(new, current, today),
+        *_days_of_absence(new, current),
+    ]
 
 
 def code_warnings(new: Snapshot, source: str) -> list[str]:
@@ -170,6 +247,64 @@ def _student_loss(new: Snapshot, current: Snapshot) -> list[str]:
     if before < _MIN_STUDENTS or after >= before * (1 - MAX_STUDENT_LOSS):
         return []
     return [f"it has {after:,} students, and the current records have {before:,}"]
+
+
+def _changed_identifiers(new: Snapshot, current: Snapshot, *, is_explained: bool) -> list[str]:
+    """Whether too many identifiers are gone, though as many students are there.
+
+    Args:
+        is_explained: whether it is known already that students are missing.
+    """
+    before, after = _student_ids(current), _student_ids(new)
+    kept = len(before & after)
+    if len(before) < _MIN_STUDENTS:
+        return []
+    if kept < min(len(before), len(after)) * MIN_KEPT_IDENTIFIERS:
+        return [
+            f"of the {len(before):,} student identifiers of the current records {kept:,} are in it,"
+            f" and {len(after) - kept:,} others are new: has the district changed its student"
+            " numbers? Partners' rows and consents name the old ones, and wait with them"
+        ]
+    if not is_explained and len(before) - kept > len(before) * MAX_STUDENT_LOSS:
+        return [
+            f"{len(before) - kept:,} of the {len(before):,} students of the current records are not"
+            f" in it, and {len(after) - kept:,} others are new"
+        ]
+    return []
+
+
+def _student_ids(snapshot: Snapshot) -> set[str]:
+    file = snapshot.path / "students.parquet"
+    if not file.exists():
+        return set()
+    return set(pq.read_table(file, columns=["student_id"])["student_id"].to_pylist())
+
+
+def _emptied_tables(new: Snapshot, current: Snapshot, today: date | None) -> list[str]:
+    """Tables that have lost too many rows of the last school year that the current records have."""
+    warnings = []
+    for name in _SCHOOL_YEARS:
+        before, after = (_rows_by_school_year(snapshot, name) for snapshot in (current, new))
+        year = max(before, default=0)
+        is_over = max(after, default=0) > year or (
+            today is not None and today.year + (today.month >= _FIRST_MONTH) > year
+        )
+        had, has = before.get(year, 0), after.get(year, 0)
+        if not is_over and had >= _MIN_ROWS and has < had * MIN_KEPT_ROWS:
+            warnings.append(
+                f"it has {has:,} rows of {table_words(name)} of the school year that ends in"
+                f" {year}, and the current records have {had:,}"
+            )
+    return warnings
+
+
+def _rows_by_school_year(snapshot: Snapshot, table: str) -> dict[int, int]:
+    file = snapshot.path / f"{table}.parquet"
+    if not file.exists():
+        return {}
+    with duckdb.connect() as engine:
+        rows = engine.read_parquet(str(file))
+        return dict(rows.aggregate(f"{_SCHOOL_YEARS[table]} as year, count(*)").fetchall())
 
 
 def _days_of_absence(new: Snapshot, current: Snapshot) -> list[str]:

@@ -47,9 +47,12 @@ class LoadReport:
 
     `organization_id` is the partner whose files these were, None for a source that reports on no
     single partner. `organizations` are those whose programs and services this source brought, and
-    `of_partners` says whether these were partners' own files. `codes` are the codes that
-    the source profile explains, by column. `rows` counts the rows of each table of the new
-    snapshot. The fields are keys of a snapshot's manifest.
+    `of_partners` says whether these were partners' own files. `not_brought` are the tables of the
+    source that stay as an earlier load brought them, each with the missing files it needs, and
+    `columns_not_brought` the columns of other tables that do, each with its missing file. `codes`
+    are the codes that the source profile explains, by column. `rows` counts the rows of each table
+    of the new snapshot, `waiting` those that wait for their student, and `waiting_students` these
+    students. The fields are keys of a snapshot's manifest.
     """
 
     source: str
@@ -60,10 +63,14 @@ class LoadReport:
     changed: bool = False
     files: list[FileCount] = field(default_factory=list)
     missing: list[MissingFile] = field(default_factory=list)
+    not_brought: dict[str, list[str]] = field(default_factory=dict)
+    columns_not_brought: dict[str, dict[str, str]] = field(default_factory=dict)
     dropped_columns: list[dict[str, str]] = field(default_factory=list)
     codes: dict[str, CodeCounts] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
+    waiting: dict[str, int] = field(default_factory=dict)
+    waiting_students: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as a manifest stores it, with what was read of each file."""

@@ -22,10 +22,32 @@ from records.canonical.schema import TABLES, CanonicalTable
 from records.connectors.protocol import Connector, SourceRefused
 from records.loading.coverage import write_coverage
 from records.loading.load_report import CodeCounts, LoadReport, source_key
-from records.loading.parquet import ROW_GROUP_SIZE, write_quarantine, write_sorted
+from records.loading.not_brought import (
+    columns_not_brought,
+    of_other_school_years,
+    source_reports,
+    staged_rows,
+    tables_not_brought,
+    with_earlier_columns,
+)
+from records.loading.parquet import (
+    ROW_GROUP_SIZE,
+    quoted,
+    union,
+    write_quarantine,
+    write_sorted,
+)
 from records.loading.staging_sink import StagingSink
+from records.loading.waiting import (
+    came_back_note,
+    earlier_waiting_rows,
+    own_rows_notes,
+    too_long_note,
+    write_waiting_rows,
+)
 from records.snapshots.snapshot import DATE_COLUMNS, Snapshot
 from records.snapshots.staging import file_sha256, manifest_digest
+from records.snapshots.waiting_rows import waiting_counts
 
 _ENGINE_CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "200MB",
@@ -67,7 +89,10 @@ def write_tables(sink: StagingSink, connector: Connector, previous: Snapshot | N
     with duckdb.connect(config=config) as engine:
         engine.execute("set enable_progress_bar = false")
         own_file_partners = frozenset() if report.of_partners else _own_file_partners(previous)
-        report.organizations = sorted(set(_organizations(engine, sink, staged)) - own_file_partners)
+        report.not_brought = tables_not_brought(engine, connector, sink, staged, previous)
+        report.columns_not_brought = columns_not_brought(connector, report)
+        organizations = {*_organizations(engine, sink, staged), *_not_replaced(previous, report)}
+        report.organizations = sorted(organizations - own_file_partners)
         replaced = _replaced_organizations(previous, report)
         _register_organizations(engine, "own_file_partners", own_file_partners)
         _register_organizations(engine, "replaced_organizations", replaced)
@@ -78,6 +103,7 @@ def write_tables(sink: StagingSink, connector: Connector, previous: Snapshot | N
         )
         write_quarantine(engine, sink, previous, remaining)
         report.rows = _row_counts(sink.staging)
+        report.waiting, report.waiting_students = waiting_counts(sink.staging)
         latest_dates = _latest_dates(engine, sink.staging)
     for raw in sink.staging.glob("raw-*.parquet"):
         raw.unlink()
@@ -85,6 +111,8 @@ def write_tables(sink: StagingSink, connector: Connector, previous: Snapshot | N
     manifest = {
         "sources": sorted([*remaining, _manifest_entry(report)], key=source_key),
         "rows": report.rows,
+        "waiting": report.waiting,
+        "waiting_students": report.waiting_students,
         "latest": latest_dates,
         "hashes": {
             file.name: file_sha256(file) for file in sorted(sink.staging.glob("[a-z]*.parquet"))
@@ -92,6 +120,7 @@ def write_tables(sink: StagingSink, connector: Connector, previous: Snapshot | N
     }
     report.snapshot_id = manifest_digest(manifest)
     (sink.staging / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
+    report.notes += sink.passing_notes
     return report
 
 
@@ -122,26 +151,52 @@ def _write_canonical_tables(
     staged: Sequence[str],
     previous: Snapshot | None,
 ) -> None:
-    """Write each table: what is carried over, and what is kept of the staged rows."""
-    untouched = frozenset() if "students" in staged else _copy_untouched(sink, connector, previous)
-    students_first = sorted(set(TABLES) - untouched, key=lambda name: (name != "students", name))
+    """Write each table: what is carried over, what is kept of the staged rows, and what waits."""
+    brought = frozenset(connector.tables) - set(sink.report.not_brought)
+    untouched = frozenset() if "students" in brought else _copy_untouched(sink, brought, previous)
+    students_first = sorted(TABLES, key=lambda name: (name != "students", name))
     for name in students_first:
         canonical = TABLES[name]
-        carried = _carried_over_rows(engine, canonical, connector, sink, previous)
-        kept = _resolve_rows(engine, canonical, sink, carried) if name in staged else None
-        parts = [rows for rows in (carried, kept) if rows is not None]
+        replaces = _replaced_rows_sql(canonical, brought)
+        waited = _waited_rows(engine, canonical, sink, previous, replaces)
+        if name in untouched:
+            if waited is not None:
+                write_waiting_rows(engine, canonical, sink, previous, [waited])
+            continue
+        carried = _carried_over_rows(engine, canonical, previous, replaces)
+        others = [rows for rows in (carried, waited) if rows is not None]
+        kept = _resolve_rows(engine, canonical, sink, previous, others) if name in staged else None
+        parts = [*others, kept] if kept is not None else others
         if parts:
-            write_sorted(parts, sink.staging / f"{name}.parquet", canonical)
+            _write_table(engine, canonical, sink, previous, parts)
         engine.execute("drop table if exists ranked")
 
 
+def _write_table(
+    engine: duckdb.DuckDBPyConnection,
+    canonical: CanonicalTable,
+    sink: StagingSink,
+    previous: Snapshot | None,
+    parts: Sequence[duckdb.DuckDBPyRelation],
+) -> None:
+    """Write the rows of known students as the table, and the others as those that wait."""
+    file = sink.staging / f"{canonical.name}.parquet"
+    is_known = _known_student_sql(engine, canonical, sink, previous)
+    if is_known == _EVERY_ROW:
+        write_sorted(parts, file, canonical)
+        return
+    write_sorted([rows.filter(is_known) for rows in parts], file, canonical)
+    waiting = [rows.filter(f"not ({is_known})") for rows in parts]
+    write_waiting_rows(engine, canonical, sink, previous, waiting)
+
+
 def _copy_untouched(
-    sink: StagingSink, connector: Connector, previous: Snapshot | None
+    sink: StagingSink, brought: Collection[str], previous: Snapshot | None
 ) -> frozenset[str]:
     """Copy the tables that a load without students does not bring; their names."""
     if previous is None:
         return frozenset()
-    files = [previous.path / f"{name}.parquet" for name in TABLES if name not in connector.tables]
+    files = [previous.path / f"{name}.parquet" for name in TABLES if name not in brought]
     for file in files:
         if file.exists():
             shutil.copyfile(file, sink.staging / file.name)
@@ -192,7 +247,7 @@ def _own_file_partners(previous: Snapshot | None) -> frozenset[str]:
     """Partners whose own files were loaded: the district's source does not change their data."""
     return frozenset(
         organization_id
-        for report in _source_reports(previous)
+        for report in source_reports(previous)
         if report.get("of_partners")
         for organization_id in report["organizations"]
     )
@@ -202,18 +257,31 @@ def _is_by_partner(canonical: CanonicalTable) -> bool:
     return any(column.name == "organization_id" for column in canonical.columns)
 
 
+def _not_replaced(previous: Snapshot | None, report: LoadReport) -> Collection[str]:
+    """Partners of whom this source brought something that it does not replace now: it is theirs
+    still, and the source's to replace later.
+    """
+    if not any(_is_by_partner(TABLES[name]) for name in report.not_brought):
+        return ()
+    return _organizations_brought_before(previous, report)
+
+
+def _organizations_brought_before(previous: Snapshot | None, report: LoadReport) -> frozenset[str]:
+    brought_before = [
+        earlier.get("organizations", ())
+        for earlier in source_reports(previous)
+        if source_key(earlier) == source_key(asdict(report))
+    ]
+    return frozenset[str]().union(*brought_before)
+
+
 def _replaced_organizations(previous: Snapshot | None, report: LoadReport) -> frozenset[str]:
     """Partners whose earlier programs and services this load replaces.
 
     They are those of this load, and those that its source brought before: so loading one partner's
     history leaves the others' alone, and a partner who is gone from a source is gone.
     """
-    brought_before = [
-        earlier.get("organizations", ())
-        for earlier in _source_reports(previous)
-        if source_key(earlier) == source_key(asdict(report))
-    ]
-    return frozenset(report.organizations).union(*brought_before)
+    return _organizations_brought_before(previous, report).union(report.organizations)
 
 
 def _remaining_sources(
@@ -226,14 +294,10 @@ def _remaining_sources(
             "organization_id": earlier.get("organization_id"),
             "organizations": sorted(set(earlier.get("organizations", ())) - replaced),
         }
-        for earlier in _source_reports(previous)
+        for earlier in source_reports(previous)
         if source_key(earlier) != source_key(asdict(report))
         and earlier.get("organization_id") not in replaced
     ]
-
-
-def _source_reports(previous: Snapshot | None) -> list[dict[str, Any]]:
-    return [] if previous is None else previous.manifest["sources"]
 
 
 def _manifest_entry(report: LoadReport) -> dict[str, Any]:
@@ -241,84 +305,116 @@ def _manifest_entry(report: LoadReport) -> dict[str, Any]:
     return {
         name: value
         for name, value in report.to_dict().items()
-        if name not in ("rows", "changed", "snapshot_id")
+        if name not in ("rows", "waiting", "waiting_students", "changed", "snapshot_id")
     }
+
+
+def _replaced_rows_sql(canonical: CanonicalTable, brought: Collection[str]) -> str:
+    """The condition that this load replaces an earlier row of a table."""
+    if canonical.name not in brought:
+        return "false"
+    if not _is_by_partner(canonical):
+        return _EVERY_ROW
+    return "organization_id in (select organization_id from replaced_organizations)"
 
 
 def _carried_over_rows(
     engine: duckdb.DuckDBPyConnection,
     canonical: CanonicalTable,
-    connector: Connector,
+    previous: Snapshot | None,
+    replaces: str,
+) -> duckdb.DuckDBPyRelation | None:
+    """Rows of the previous snapshot's table that this load does not replace; None if all are."""
+    file = None if previous is None else previous.path / f"{canonical.name}.parquet"
+    if file is None or not file.exists() or replaces == _EVERY_ROW:
+        return None
+    return engine.read_parquet(str(file)).filter(f"not ({replaces})")
+
+
+def _waited_rows(
+    engine: duckdb.DuckDBPyConnection,
+    canonical: CanonicalTable,
     sink: StagingSink,
     previous: Snapshot | None,
+    replaces: str,
 ) -> duckdb.DuckDBPyRelation | None:
-    """Rows of the previous snapshot that this load does not replace; None if there are none.
+    """Waiting rows of the previous snapshot that this load does not replace; None if all are.
 
-    Rows of students whom the district no longer has are dropped, with a note in the report.
+    How many come back, or have waited too long, is noted.
     """
-    file = None if previous is None else previous.path / f"{canonical.name}.parquet"
-    if file is None or not file.exists():
+    rows, too_long = earlier_waiting_rows(engine, canonical, sink, previous, f"not ({replaces})")
+    if rows is None or replaces == _EVERY_ROW:
         return None
-    rows = engine.read_parquet(str(file))
-    if canonical.name in connector.tables:
-        if not _is_by_partner(canonical):
-            return None
-        rows = rows.filter(
-            "organization_id not in (select organization_id from replaced_organizations)"
-        )
-    is_known = _known_student_sql(engine, canonical, sink)
-    [(dropped,)] = rows.filter(f"not ({is_known})").aggregate("count(*)").fetchall()
-    if dropped:
-        sink.note(
-            f"{dropped:,} rows of {canonical.name} from an earlier load are of students not in"
-            " this one"
-        )
-    return rows.filter(is_known)
+    if too_long:
+        sink.passing_notes.append(too_long_note(canonical, too_long))
+    is_known = _known_student_sql(engine, canonical, sink, previous)
+    [(came_back,)] = rows.filter(is_known).aggregate("count(*)").fetchall()
+    if came_back:
+        sink.passing_notes.append(came_back_note(canonical, came_back))
+    return rows
 
 
 def _known_student_sql(
-    engine: duckdb.DuckDBPyConnection, canonical: CanonicalTable, sink: StagingSink
+    engine: duckdb.DuckDBPyConnection,
+    canonical: CanonicalTable,
+    sink: StagingSink,
+    previous: Snapshot | None,
 ) -> str:
     """The condition that a row's student is in the new snapshot.
 
-    It is `_EVERY_ROW` for tables that are not about students, and where no students are loaded.
+    It is `_EVERY_ROW` for tables that are not about students, and where no roster was ever loaded.
     """
-    students = sink.staging / "students.parquet"
-    if not canonical.is_student or canonical.name == "students" or not students.exists():
+    if not canonical.is_student or canonical.name == "students":
         return _EVERY_ROW
+    students = sink.staging / "students.parquet"
+    if not students.exists():
+        return "false" if _has_had_students(previous) else _EVERY_ROW
     engine.read_parquet(str(students)).create_view("known_students", replace=True)
     return "student_id in (select student_id from known_students)"
+
+
+def _has_had_students(previous: Snapshot | None) -> bool:
+    return previous is not None and bool(
+        "students" in previous.manifest["rows"] or previous.manifest.get("waiting")
+    )
 
 
 def _resolve_rows(
     engine: duckdb.DuckDBPyConnection,
     canonical: CanonicalTable,
     sink: StagingSink,
-    carried: duckdb.DuckDBPyRelation | None,
+    previous: Snapshot | None,
+    others: Sequence[duckdb.DuckDBPyRelation],
 ) -> duckdb.DuckDBPyRelation:
     """The staged rows of one table that are kept; the others are quarantined or counted.
 
-    Rows of unknown students go first: they must not take the place of a good row with the same key.
+    Rows of unknown students must not take the place of a good row with the same key. Those of
+    partners' own files are kept, and will wait: a partner's file may come before the roster does.
+
+    Args:
+        others: earlier rows that this load does not replace.
     """
-    rows = engine.read_parquet(str(sink.staging / f"raw-{canonical.name}-*.parquet"))
-    rows = _reject_unknown_students(engine, canonical, sink, rows)
+    rows = staged_rows(engine, sink, canonical.name)
+    if canonical.name in sink.report.not_brought:
+        rows = of_other_school_years(rows, others)
+    is_known = in_roster = _known_student_sql(engine, canonical, sink, previous)
+    if not sink.report.of_partners and is_known != _EVERY_ROW:
+        rows, is_known = _reject_unknown_students(canonical, sink, rows, is_known), _EVERY_ROW
     if _is_by_partner(canonical):
         rows = _reject_own_file_partners(canonical, sink, rows)
-    if carried is not None and "organization_id" not in canonical.key:
-        rows = _reject_keys_of_others(canonical, sink, rows, carried)
-    rows = _one_row_per_key(engine, canonical, sink, rows)
-    return _without_corrected_absences(canonical, sink, rows)
+    if others and "organization_id" not in canonical.key:
+        rows = _reject_keys_of_others(canonical, sink, rows, others)
+    kept = _one_row_per_key(engine, canonical, sink, rows.project(f"*, ({is_known}) as _known"))
+    kept = _without_corrected_absences(canonical, sink, kept)
+    if is_known != _EVERY_ROW:
+        sink.passing_notes += own_rows_notes(kept.filter("not _known"))
+    earlier = _carried_over_rows(engine, canonical, previous, "false")
+    return with_earlier_columns(canonical, sink, kept, earlier, in_roster)
 
 
 def _reject_unknown_students(
-    engine: duckdb.DuckDBPyConnection,
-    canonical: CanonicalTable,
-    sink: StagingSink,
-    rows: duckdb.DuckDBPyRelation,
+    canonical: CanonicalTable, sink: StagingSink, rows: duckdb.DuckDBPyRelation, is_known: str
 ) -> duckdb.DuckDBPyRelation:
-    is_known = _known_student_sql(engine, canonical, sink)
-    if is_known == _EVERY_ROW:
-        return rows
     _reject(
         sink,
         canonical,
@@ -348,11 +444,11 @@ def _reject_keys_of_others(
     canonical: CanonicalTable,
     sink: StagingSink,
     rows: duckdb.DuckDBPyRelation,
-    carried: duckdb.DuckDBPyRelation,
+    others: Sequence[duckdb.DuckDBPyRelation],
 ) -> duckdb.DuckDBPyRelation:
-    """Reject rows whose key another organization's row has, which is carried over."""
-    key = _quoted(canonical.key)
-    carried.project(f"row({key}) as key").create_view("keys_of_others", replace=True)
+    """Reject rows whose key another organization's row has, which is carried over or waits."""
+    key = quoted(canonical.key)
+    union(others, f"row({key}) as key").create_view("keys_of_others", replace=True)
     rows = rows.project(f"*, row({key}) as _key")
     is_taken = "_key in (select key from keys_of_others)"
     _reject(
@@ -371,12 +467,12 @@ def _one_row_per_key(
     sink: StagingSink,
     rows: duckdb.DuckDBPyRelation,
 ) -> duckdb.DuckDBPyRelation:
-    """The first row of each key, in the order of reading.
+    """The first row of each key, in the order of reading, but one of a known student first.
 
     A later row with the same values is counted as a duplicate, one with other values is rejected.
     """
-    same_key = f"partition by {_quoted(canonical.key)} order by _seq"
-    values = f"row({_quoted(column.name for column in canonical.columns)})"
+    same_key = f"partition by {quoted(canonical.key)} order by not _known, _seq"
+    values = f"row({quoted(column.name for column in canonical.columns)})"
     rows.project(
         f"*, row_number() over ({same_key}) as _rank,"
         f" {values} is not distinct from first_value({values}) over ({same_key}) as _is_duplicate"
@@ -429,7 +525,7 @@ def _reject(
 ) -> None:
     """Quarantine rows that were kept until now, in the order of reading."""
     names = [canonical_column.name for canonical_column in canonical.columns]
-    ordered = rows.project(f"_file, _line, _counted, _seq, {_quoted(names)}").order("_seq")
+    ordered = rows.project(f"_file, _line, _counted, _seq, {quoted(names)}").order("_seq")
     for batch in ordered.to_arrow_reader(ROW_GROUP_SIZE):
         for row in batch.to_pylist():
             raw = json.dumps({name: row[name] for name in names}, default=str)
@@ -439,8 +535,3 @@ def _reject(
                 sink.quarantine(bad_row)
             else:
                 sink.quarantine_derived(bad_row)
-
-
-def _quoted(names: Iterable[str]) -> str:
-    """Column names as SQL."""
-    return ", ".join(f'"{name}"' for name in names)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -45,18 +46,27 @@ _WORD = re.compile(r"[\w.-]+")
 class StagingSink:
     """The `Sink` of a load: rows spill to Parquet in the staging folder, chunk by chunk.
 
-    Its methods are described in `records.connectors.protocol.Sink`.
+    Its methods are described in `records.connectors.protocol.Sink`. `day` is the day of the load,
+    None where nobody said; `on_hold` are the students whose records a legal hold keeps.
+    `passing_notes` are for the report and not for the manifest: the same load again does not have
+    them.
     """
 
     def __init__(
-        self, staging: Path, connector: Connector, leave_out: Callable[[str], bool] | None
+        self,
+        staging: Path,
+        connector: Connector,
+        leave_out: Callable[[str], bool] | None,
+        day: date | None = None,
+        on_hold: Collection[str] = (),
     ) -> None:
-        self.staging = staging
+        self.staging, self.day, self.on_hold = staging, day, on_hold
         # The rule computes an HMAC for each student ID, and a student has thousands of rows.
         self._leaves_out = lru_cache(200_000)(leave_out) if leave_out else None
         self.report = LoadReport(connector.name)
         if isinstance(connector, PartnerConnector):
             self.report.organization_id, self.report.of_partners = connector.organization_id, True
+        self.passing_notes: list[str] = []
         self._quarantined: list[dict[str, Any]] = []
         self._quarantined_characters = 0
         self._counts: dict[str, FileCount] = {}

@@ -1,7 +1,7 @@
 """Rewriting the current snapshot without one student, when their records are destroyed.
 
-Their rows are left out, quarantined rows that mention them are blanked but still counted, and every
-older snapshot is deleted.
+Their rows are left out, those that wait for them too; quarantined rows that mention them are
+blanked but still counted, and every older snapshot is deleted.
 """
 
 from __future__ import annotations
@@ -28,17 +28,20 @@ from records.snapshots.staging import (
     manifest_digest,
     staging_folder,
 )
+from records.snapshots.waiting_rows import waiting_counts, waiting_files
 
 
 @dataclass(frozen=True)
 class RewriteResult:
     """What `rewrite_without_student` did.
 
-    `rows` were left out, `quarantined` rows were blanked, `older` snapshots were deleted.
+    `rows` of tables were left out and `waiting` ones that waited for the student; `quarantined`
+    rows were blanked, `older` snapshots were deleted.
     """
 
     snapshot_id: str
     rows: int
+    waiting: int
     quarantined: int
     older: int
 
@@ -66,12 +69,21 @@ def rewrite_without_student(
             for name in TABLES
             if (old.path / f"{name}.parquet").exists()
         )
+        waiting = sum(
+            _copy_without(file, staging, student_id) for _, file in waiting_files(old.path)
+        )
+        for _, file in waiting_files(staging):
+            if not pq.read_metadata(file).num_rows:
+                file.unlink()
+        waiting_rows, waiting_students = waiting_counts(staging)
         quarantined = _redact_student(old, staging, student_id, names)
         files = sorted(staging.glob("[a-z]*.parquet"))
         manifest = old.manifest | {
             "rows": {
                 file.stem: pq.read_metadata(file).num_rows for file in files if file.stem in TABLES
             },
+            "waiting": waiting_rows,
+            "waiting_students": waiting_students,
             "hashes": {file.name: file_sha256(file) for file in files},
         }
         snapshot_id = manifest_digest(manifest)
@@ -84,7 +96,9 @@ def rewrite_without_student(
         ]
         for folder in older:
             shutil.rmtree(folder)
-    return RewriteResult(snapshot_id, rows, quarantined, len(older) - (snapshot_id != old.id))
+    return RewriteResult(
+        snapshot_id, rows, waiting, quarantined, len(older) - (snapshot_id != old.id)
+    )
 
 
 def count_quarantined_mentions(snapshot: Snapshot, student_id: str) -> int:

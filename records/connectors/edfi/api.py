@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from records.canonical.never_ingest import redact
-from records.canonical.schema import TABLES
+from records.canonical.schema import DERIVED_TABLES, TABLES
 from records.connectors.edfi.rules import PROGRAM_CHARACTERISTICS, EdFiNormalizer
 from records.connectors.http.client import (
     Params,
@@ -358,7 +358,7 @@ class EdFiApi:
             )
         left_out = () if interventions else (*_PARTNER_TABLES, *_INTERVENTION_RESOURCES)
         self.tables = tuple(
-            name for name in TABLES if name != "service_sessions" and name not in left_out
+            name for name in TABLES if name not in ("service_sessions", *DERIVED_TABLES, *left_out)
         )
         self.resources = tuple(resource for resource in RESOURCES if resource.name not in left_out)
 

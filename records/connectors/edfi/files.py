@@ -15,7 +15,7 @@ from typing import Any
 from lxml import etree
 
 from records.canonical.never_ingest import prohibited_kind
-from records.canonical.schema import TABLES
+from records.canonical.schema import DERIVED_TABLES, TABLES
 from records.connectors.edfi.rules import OTHER_PROGRAMS, PROGRAM_CHARACTERISTICS, EdFiNormalizer
 from records.connectors.profiles.profile import SourceProfile, standard_profile
 from records.connectors.protocol import RowSink, SourceRefused
@@ -47,7 +47,9 @@ class EdFiFiles:
 
     profile: SourceProfile = field(default_factory=lambda: standard_profile("edfi"))
     name: str = "edfi"
-    tables: tuple[str, ...] = tuple(name for name in TABLES if name != "service_sessions")
+    tables: tuple[str, ...] = tuple(
+        name for name in TABLES if name not in ("service_sessions", *DERIVED_TABLES)
+    )
 
     def read(self, directory: Path, sink: RowSink, progress: ProgressCallback) -> None:
         """Read every `*.xml` file of `directory`. See `Connector.read`."""

@@ -2,8 +2,8 @@
 
 Without a mapping these are `programs.csv`, `enrollments.csv` and `sessions.csv`, whose headers are
 the canonical column names; with one (see `mapping.py`) they are the partner's own export. They are
-loaded onto the district's existing records: a student whom the district does not know is
-quarantined, and so is a participant who has not been matched to a student.
+loaded onto the district's existing records: a row of a student whom the district does not have
+waits for them, and a participant who has not been matched to a student is quarantined.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from records.loading.quality import (
     quality_findings,
     silent_schools,
 )
+from records.snapshots.waiting_rows import WAITS_FOR, table_words, waiting_words
 from serving.site.dependencies import DataVisit, DistrictAdminVisit
 from serving.site.visit import Visit
 
@@ -56,6 +57,24 @@ class Feed:
         names = ("read", "kept", "quarantined", "duplicates", "ignored")
         return {name: sum(file[name] for file in self.report["files"]) for name in names}
 
+    @property
+    def column_files(self) -> set[str]:
+        """Missing files without which single columns of a table have no newer values."""
+        columns = self.report.get("columns_not_brought", {})
+        return {file for files in columns.values() for file in files.values()}
+
+    def stays(self, file: str, rows: Mapping[str, int]) -> list[str]:
+        """Tables that stay as an earlier load brought them, because this file is missing.
+
+        Args:
+            rows: of each table of the snapshot.
+        """
+        return [
+            table_words(name)
+            for name, files in self.report.get("not_brought", {}).items()
+            if file in files and rows.get(name)
+        ]
+
 
 @dataclass(frozen=True)
 class QuarantineCount:
@@ -76,6 +95,8 @@ def data_page(visit: DataVisit) -> Response:
         "data.html",
         feeds=[feed(visit, source, loads) for source in manifest["sources"]],
         rows=manifest["rows"],
+        waiting=waiting_words(manifest),
+        waits_for_days=WAITS_FOR.days,
         snapshot=visit.snapshot.id,
         findings=findings,
         attendance_gaps=gaps,

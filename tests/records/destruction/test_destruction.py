@@ -284,6 +284,7 @@ def test_the_certificate_says_what_was_removed_from_where_by_whom(
     removed = {entry["store"]: entry["items"] for entry in facts["removed"]}
     assert removed == {
         "snapshot": 4,
+        "waiting rows": 0,
         "quarantine": 1,
         "older snapshots": 1,
         "mirror of sis": 2,

@@ -19,12 +19,15 @@ import pyarrow.parquet as pq
 from records.access.scope import scope_for
 from records.canonical.schema import Category
 from records.connectors.edfi.files import EdFiFiles
+from records.connectors.oneroster.files import OneRosterFiles
+from records.connectors.partner_files.service_history import ServiceHistory
 from records.database.engine import open_database
 from records.disclosure_log.disclosures import record_disclosures
 from records.disclosure_log.history import count_disclosures
 from records.disclosure_log.verification import verify_log
 from records.loading.load import load
 from records.snapshots.snapshot import Snapshot
+from records.snapshots.waiting_rows import waiting_files
 from records.staff.accounts import active_staff_member
 from records.staff.viewer import Role
 from tests.records import six_student_district
@@ -61,6 +64,15 @@ LOADING = FORK.format(
         "from records.loading.load import load"
     ),
     work="load(EdFiFiles(), Path(source), Path(home))",
+)
+LOADING_A_ROSTER = FORK.format(
+    imports=(
+        "import pandas\n"
+        "from datetime import date\n"
+        "from records.connectors.oneroster.files import OneRosterFiles\n"
+        "from records.loading.load import load"
+    ),
+    work=("load(OneRosterFiles(), Path(source), Path(home), merge=True, day=date(2026, 4, 17))"),
 )
 LOGGING = FORK.format(
     imports="from tests.records.loading.test_kills import log_disclosures_forever",
@@ -124,6 +136,53 @@ def test_a_load_killed_at_two_hundred_moments_leaves_the_old_or_the_new_snapshot
         assert not run(parent, new, home)
     assert rows_of(home) == STUDENTS
     assert not (home / "snapshots" / ".staging").exists()
+
+
+def test_a_roster_load_killed_at_any_moment_loses_no_row_that_waits(tmp_path: Path):  # R36
+    home, rng, students_each = tmp_path / "home", random.Random(105), 50
+    ids = [f"s{n}" for n in range(2 * students_each)]
+    everybody, half = roster(tmp_path / "all", ids), roster(tmp_path / "half", ids[::2])
+    load(OneRosterFiles(), everybody, home)
+    lines = "".join(f"{student},p,tutors,2026-01-05\n" for student in ids)
+    (tmp_path / "partner").mkdir()
+    (tmp_path / "partner" / "enrollments.csv").write_text(
+        f"student_id,program_id,organization_id,start_date\n{lines}"
+    )
+    load(ServiceHistory("tutors"), tmp_path / "partner", home, merge=True)
+    seen, killed = {0: 0, students_each: 0}, 0
+    with forking(LOADING_A_ROSTER) as parent:
+        for source in (half, everybody, half):
+            begun = time.monotonic()
+            assert not run(parent, source, home)
+            longest = time.monotonic() - begun
+        while killed < KILLS // 10:
+            source = everybody if waiting_rows(home, ids) else half
+            was_killed = run(parent, source, home, rng.uniform(0, longest))
+            killed += was_killed
+            # A busy machine is slower in one moment than in another.
+            longest *= 1.1 if was_killed else 0.9
+            seen[waiting_rows(home, ids)] += 1
+    assert min(seen.values()) > 0, "both snapshots served"
+
+
+def roster(folder: Path, ids: list[str]) -> Path:
+    folder.mkdir()
+    lines = "".join(f"{student},student,Ann,Lee,05\n" for student in ids)
+    (folder / "users.csv").write_text(f"sourcedId,role,givenName,familyName,grades\n{lines}")
+    return folder
+
+
+def waiting_rows(home: Path, ids: list[str]) -> int:
+    """The number of rows that wait, where each of these students has a row, waiting or not."""
+    snapshot = Snapshot.current(home)
+    files = [file for _, file in waiting_files(snapshot.path)]
+    waiting = [
+        student for file in files for student in pq.read_table(file)["student_id"].to_pylist()
+    ]
+    present = pq.read_table(snapshot.path / "service_enrollments.parquet")["student_id"].to_pylist()
+    assert sorted(present + waiting) == sorted(ids)
+    assert sum(snapshot.manifest["waiting"].values()) == len(waiting)
+    return len(waiting)
 
 
 def rows_of(home: Path) -> int:

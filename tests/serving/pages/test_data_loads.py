@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.partner_files.service_history import ServiceHistory
 from records.disclosure_log.limits import DisclosureLimits
 from records.loading.load import load
@@ -111,6 +112,32 @@ def test_rows_that_name_too_many_students_for_a_page_are_taken_by_command(site: 
         .text
     )
     assert "/data/quarantine.csv" not in page and "handrail records quarantine --to FILE" in page
+
+
+def test_what_waits_and_what_stays_is_counted_without_a_name(site: TestSite, tmp_path: Path):
+    students = [str(row["student_id"]) for row in district.rows()["students"]]
+    lines = [f"{student},student,Ann,Lee,05" for student in students]
+    header = "sourcedId,role,givenName,familyName,grades"
+    (tmp_path / "users.csv").write_text("\n".join([header, *lines]) + "\n")
+    load(OneRosterFiles(), tmp_path, site.home, merge=True)
+    page = one_line(site.browser("district_admin").get("/data").text)
+    assert "None: every row is of a student in the present roster." in page
+    assert (
+        "<code>attendance.csv</code>, so these stay as an earlier load brought them: attendance"
+        " events" in page
+    )
+    assert "<code>results.csv</code>, so these stay empty: marks for single pieces of work" in page
+    (tmp_path / "enrollments.csv").write_text(
+        "student_id,program_id,organization_id,start_date\nVanished77,p1,tutors,2026-01-05\n"
+    )
+    load(ServiceHistory("tutors"), tmp_path, site.home, merge=True)
+    for role in ("district_admin", "data_scientist"):
+        page = one_line(site.browser(role).get("/data").text)
+        assert (
+            "1 row of program enrollments of 1 student who is not in the present roster is waiting;"
+            " it comes back with the student" in page
+        )
+        assert "after 400 days" in page and "Vanished77" not in page
 
 
 def test_two_partners_who_send_the_same_kind_of_files_are_told_apart(
