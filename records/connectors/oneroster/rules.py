@@ -16,7 +16,14 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Protocol
 
-from records.canonical.quarantine import BadRow, BadValue, Value, convert
+from records.canonical.quarantine import (
+    BadRow,
+    BadValue,
+    Value,
+    convert,
+    date_as_iso,
+    lost_zeros_hint,
+)
 from records.canonical.schema import canonical_table
 from records.connectors.csv_files import CsvRecord, RowReader, quarantine_record
 from records.connectors.protocol import RowSink
@@ -155,7 +162,7 @@ def required_columns(file: str, *, has_roles: bool) -> tuple[str, ...]:
 
 def is_deleted(fields: Mapping[str, str]) -> bool:
     """Whether the source marks a record as deleted."""
-    return fields.get("status", "").strip().lower() in _DELETED_STATUSES
+    return "".join(fields.get("status", "").split()).lower() in _DELETED_STATUSES
 
 
 @dataclass(frozen=True)
@@ -174,8 +181,8 @@ class OneRosterRole:
             fields.get("role", "").strip().lower(),
             fields.get("orgSourcedId", "").strip(),
             fields.get("roleType", "").strip().lower() == "primary",
-            fields.get("beginDate", "").strip()[:10],
-            fields.get("endDate", "").strip()[:10],
+            date_as_iso(fields.get("beginDate", "")),
+            date_as_iso(fields.get("endDate", "")),
         )
 
 
@@ -353,8 +360,8 @@ class OneRosterNormalizer:
                 continue
             try:
                 start, end = (
-                    convert(column, record.fields["startDate"]),
-                    convert(column, record.fields["endDate"]),
+                    convert(column, record.fields["startDate"], "startDate"),
+                    convert(column, record.fields["endDate"], "endDate"),
                 )
             except BadValue as error:
                 self._quarantine_error(record, error)
@@ -387,14 +394,18 @@ class OneRosterNormalizer:
                 self.sink.ignore(record.file, f"not a student ({role or 'no role'})")
                 continue
             try:
-                student = convert(id_column, record.fields["sourcedId"])
+                student = convert(id_column, record.fields["sourcedId"], "sourcedId")
                 row: dict[str, Value] = {
                     "student_id": student,
                     "first_name": convert(
-                        canonical_table("students").column("first_name"), record.fields["givenName"]
+                        canonical_table("students").column("first_name"),
+                        record.fields["givenName"],
+                        "givenName",
                     ),
                     "last_name": convert(
-                        canonical_table("students").column("last_name"), record.fields["familyName"]
+                        canonical_table("students").column("last_name"),
+                        record.fields["familyName"],
+                        "familyName",
                     ),
                     "grade_level": _grade(record.fields.get("grades", ""), "grades"),
                     "school_id": school or None,
@@ -421,7 +432,10 @@ class OneRosterNormalizer:
         else:
             users = self.source.display_name("users.csv")
             self._quarantine(
-                record, column, f"no student in {users} has the identifier {student!r}"
+                record,
+                column,
+                f"no student in {users} has the identifier {student!r}"
+                + lost_zeros_hint(student, self.user_ids),
             )
         return None
 
@@ -445,6 +459,7 @@ class OneRosterNormalizer:
                 born = convert(
                     birth_date_column,
                     record.fields.get("birthDate") or record.fields.get("birthdate"),
+                    "birthDate",
                 )
             except BadValue as error:
                 self._quarantine_error(record, error)
@@ -552,7 +567,7 @@ class OneRosterNormalizer:
                 continue
             try:
                 first, last = (
-                    convert(date_column, record.fields.get(name, ""))
+                    convert(date_column, record.fields.get(name, ""), name)
                     for name in ("beginDate", "endDate")
                 )
             except BadValue as error:
@@ -594,8 +609,10 @@ class OneRosterNormalizer:
             if not self._is_live(record):
                 continue
             try:
-                due = convert(due_column, record.fields.get("dueDate"))
-                max_value = convert(grade_column, record.fields.get("resultValueMax"))
+                due = convert(due_column, record.fields.get("dueDate"), "dueDate")
+                max_value = convert(
+                    grade_column, record.fields.get("resultValueMax"), "resultValueMax"
+                )
             except BadValue as error:
                 self._quarantine_error(record, error)
                 continue
@@ -628,7 +645,7 @@ class OneRosterNormalizer:
                 )
                 continue
             try:
-                score = convert(score_column, record.fields["score"])
+                score = convert(score_column, record.fields["score"], "score")
             except BadValue as error:
                 self._quarantine_error(record, error)
                 continue

@@ -21,11 +21,14 @@ from typing import NamedTuple
 
 from records.canonical.never_ingest import prohibited_kind
 from records.canonical.schema import SUPPORTS
-from records.connectors.csv_files import iter_readable_rows
+from records.connectors.csv_files import first_lines, iter_readable_rows
 from records.connectors.partner_files.mapping import FILE_KINDS, FileMapping, normalize_word
 from records.connectors.protocol import SourceRefused
 
 _SAMPLE_ROWS = 10_000
+_HEADER_WITHIN = 20
+"""Lines among which the header is looked for: reports have a title, a date and filters above it."""
+_ENOUGH_NAMES = 2
 _SEE_QUESTION = "see question below"
 _KNOWN_NAMES: dict[str, tuple[str, ...]] = {
     "student_id": (
@@ -173,6 +176,7 @@ _AMBIGUOUS = {
     "time spent": "is it in minutes (minutes) or in hours (hours)?",
     "time spent on contact": "is it in minutes (minutes) or in hours (hours)?",
 }
+_ALL_NAMES = frozenset(_AMBIGUOUS).union(*_KNOWN_NAMES.values())
 _SIMILAR_ENOUGH = 0.88
 _DATE_FORMATS = (
     "YYYY-MM-DD",
@@ -279,6 +283,7 @@ class FileProposal:
     ignored_codes: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
+    header_line: int = 1
 
     def column_for(self, target: str) -> str | None:
         """The column proposed for a target, or None."""
@@ -288,18 +293,33 @@ class FileProposal:
 def propose_file(path: Path) -> FileProposal:
     """Propose what a file contains, from its header and its first 10,000 records.
 
+    The header is the first line, or the line among the first 20 that names more columns.
+
     Raises:
         SourceRefused: there is no header, or the first line is a record.
     """
-    records = iter_readable_rows(path)
+    line = _find_header(path)
+    records = iter_readable_rows(path, header_line=line)
     header = next(records)
     rows = list(islice(records, _SAMPLE_ROWS))
     shapes = {name: _shape([row[position] for row in rows]) for position, name in enumerate(header)}
     if any(_shape([name]).is_value for name in header):
         raise SourceRefused(
-            f"{path.name}, line 1: this is a record; the names of the columns must come first"
+            f"{path.name}, line {line}: this is a record; the names of the columns must come first"
         )
-    return _FileInspection(path.name, header, shapes).propose()
+    return _FileInspection(path.name, header, shapes, line).propose()
+
+
+def _find_header(path: Path) -> int:
+    """The line that looks like the header: the first, unless a later one names more columns."""
+    found = [_count_known_names(names) for names in first_lines(path, _HEADER_WITHIN)]
+    best = max(found, default=0)
+    return found.index(best) + 1 if best >= _ENOUGH_NAMES else 1
+
+
+def _count_known_names(names: Sequence[str]) -> int:
+    """How many different fields of a line are names of columns that are known."""
+    return sum(_plain_words(name) in _ALL_NAMES for name in dict.fromkeys(names))
 
 
 def draft_mapping(files: Sequence[FileProposal], organization_id: str | None) -> str:
@@ -347,6 +367,8 @@ def _draft_file(proposal: FileProposal) -> list[str]:
         f"name = {_toml_string(proposal.file)}",
         f"holds = {_toml_string(proposal.holds)}",
     ]
+    if proposal.header_line > 1:
+        lines.append(f"header_line = {proposal.header_line}")
     if proposal.dates:
         lines.append(
             f"{'# ' if len(proposal.dates) > 1 else ''}dates ="
@@ -496,9 +518,18 @@ class _Candidate(NamedTuple):
 class _FileInspection:
     """One file while its mapping is proposed."""
 
-    def __init__(self, file: str, header: list[str], shapes: Mapping[str, _Shape]) -> None:
+    def __init__(
+        self, file: str, header: list[str], shapes: Mapping[str, _Shape], header_line: int = 1
+    ) -> None:
         self.file, self.header, self.shapes = file, header, shapes
+        self.header_line = header_line
         self.questions: list[str] = []
+        if header_line > 1:
+            above = "line 1" if header_line == 2 else f"lines 1 to {header_line - 1}"
+            self.ask(
+                f"line {header_line} looks like the header, so {above} above it would be left out"
+                f" (header_line = {header_line}): is that right?"
+            )
 
     def propose(self) -> FileProposal:
         matches = {
@@ -512,7 +543,13 @@ class _FileInspection:
                 "it is not clear what this file holds: programs, enrollments, exits or sessions"
             )
             unmapped = tuple(self._unmapped(header) for header in self.header)
-            return FileProposal(self.file, None, unmapped, questions=self.all_questions)
+            return FileProposal(
+                self.file,
+                None,
+                unmapped,
+                questions=self.all_questions,
+                header_line=self.header_line,
+            )
         columns = self._columns(matches, holds)
         proposal = FileProposal(self.file, holds, columns)
         session_key = self._session(proposal) if holds == "sessions" else ()
@@ -530,6 +567,7 @@ class _FileInspection:
             ignored_codes,
             programs,
             self.all_questions,
+            self.header_line,
         )
 
     @property
