@@ -24,6 +24,7 @@ from pathlib import Path
 from records.canonical.never_ingest import prohibited_kind, redact
 from records.canonical.quarantine import BadRow, QuarantinedRow
 from records.connectors.csv_files import (
+    HEADER_WITHIN,
     RAW_NOT_STORED,
     CsvLayout,
     first_lines,
@@ -51,8 +52,6 @@ empty where it cannot be corrected here; `as_found` is a digest of the raw line.
 those that say where a line came from, must not be edited."""
 
 _WORD = re.compile(r"[\w.-]+")
-_HEADER_WITHIN = 20
-"""Lines of a file among which its header is."""
 FORMULA_GUARD = "|"
 """Stands before each raw line and its field names, so that no spreadsheet takes it for a formula;
 removed when read."""
@@ -283,7 +282,7 @@ def _corrected_line(file: str, line: bytes, correction: Correction, layout: CsvL
 def _header_line(file: Path, correction: Correction) -> int:
     """The line of a file that names the fields of a correction; 1 if none of the first does."""
     wanted = {plain_name(name) for name in _fields(file.name, correction.columns)}
-    for number, names in enumerate(first_lines(file, _HEADER_WITHIN), start=1):
+    for number, names in enumerate(first_lines(file, HEADER_WITHIN), start=1):
         if wanted <= {plain_name(name) for name in names}:
             return number
     return 1

@@ -17,6 +17,7 @@ connector would take them for good.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 from collections import deque
@@ -52,6 +53,9 @@ _SEPARATOR_LINE = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=(.)"?\r?\n?', re.IGNORECA
 _IDENTIFIER_ENDINGS = ("id", "ids", "identifier", "number", "key")
 _NUMERIC_DATE = re.compile(r"([0-9]{1,2})[/-]([0-9]{1,2})[/-][0-9]{4}(?![0-9])")
 _MONTHS = 12
+_EMPTY = b' \t\r\n,;|"'
+HEADER_WITHIN = 20
+"""Lines of a file among which a header is looked for."""
 _FOOTER_LIMIT = 20
 _FOOTER_WORDS = re.compile(
     r"copyright|\(c\)|©|confidential|do not distribute|all rights reserved|^(grand )?totals?\b"
@@ -117,7 +121,7 @@ def read_csv(
     with open_as_utf8(path) as (stream, form):
         lines = _Lines(stream)
         header, _ = _read_header(path, lines, required, known, header_line)
-        for _ in range(min(header.line, header_line) - 1):
+        for _ in range(header.line - 1):
             sink.ignore(path.name, ABOVE_HEADER)
         layout = _layout(path, header, form, sink, known, allowed_columns)
         if form.holds_numeric_dates:
@@ -431,7 +435,7 @@ def parse_header(
         )
         if chosen != ",":
             hint += f" (the fields are separated by {_separator_name(chosen)})"
-        raise SourceRefused(f"{where}: there is no column {missing[0]!r}; {hint}")
+        raise _ColumnMissing(f"{where}: there is no column {missing[0]!r}; {hint}")
     for name in names:
         if names.count(name) > 1:
             if not name:
@@ -445,6 +449,10 @@ def parse_csv_line(text: str, separator: str = ",") -> list[str]:
     if '"' not in text:
         return text.split(separator)
     return next(csv.reader([text], delimiter=separator, strict=True))
+
+
+class _ColumnMissing(SourceRefused):
+    """A header without a column that is needed."""
 
 
 class _Lines:
@@ -575,17 +583,39 @@ def _read_header(
     path: Path, lines: _Lines, required: tuple[str, ...], known: tuple[str, ...], header_line: int
 ) -> tuple[CsvHeader, bytes]:
     """The header of a file of which nothing was read yet, and all lines down to it."""
-    line, number, separator = lines.take(), 1, None
-    stated = _SEPARATOR_LINE.fullmatch(line)
+    line, separator = lines.take(), None
     taken = [line]
-    while number < max(header_line, 2 if stated else 1):
+    while line and (len(taken) < header_line or _stands_above_a_header(line, len(taken))):
+        if stated := _SEPARATOR_LINE.fullmatch(line):
+            separator = stated[1].decode("latin-1")
         line = lines.take()
         taken.append(line)
-        number += 1
-    if stated:
-        separator = stated[1].decode("latin-1")
-    header = parse_header(path, line, required, known, number, separator)
+    try:
+        header = parse_header(path, line, required, known, len(taken), separator)
+    except _ColumnMissing as refusal:
+        later = _line_that_names(path, required) if header_line == 1 else None
+        if later is None:
+            raise
+        raise SourceRefused(
+            f"{refusal}. Line {later} looks like the header: remove the lines above it, or say"
+            f" header_line = {later} where the file has a mapping"
+        ) from None
     return header, b"".join(taken)
+
+
+def _stands_above_a_header(line: bytes, number: int) -> bool:
+    """Whether a line, if the header was not yet found, is empty or only states the separator."""
+    is_empty = not line.removeprefix(codecs.BOM_UTF8).strip(_EMPTY)
+    return number < HEADER_WITHIN and (is_empty or _SEPARATOR_LINE.fullmatch(line) is not None)
+
+
+def _line_that_names(path: Path, required: tuple[str, ...]) -> int | None:
+    """The first line that names all required columns."""
+    wanted = {plain_name(name) for name in required}
+    for number, names in enumerate(first_lines(path, HEADER_WITHIN), start=1):
+        if wanted <= {plain_name(name) for name in names}:
+            return number
+    return None
 
 
 def _separator(text: str, known: tuple[str, ...]) -> str:

@@ -46,8 +46,9 @@ character is chance: in Windows-1252 a capital letter with an accent before a qu
 _LIKELY_SHARE = 0.9
 """Of the bytes beyond ASCII, the share that must make sense as letters for an encoding to be
 believed; the rest are damaged bytes, and their lines are quarantined."""
-_LIKELY_MARKS = frozenset("\u2018\u2019\u201c\u201d\u2026®©™ªº°¿¡½¼¾\u00a0")
+_LIKELY_MARKS = frozenset("\u2018\u2019\u201c\u201d\u2022\u2026\u00d7\u00a0®©™ªº°·§±«»¿¡½¼¾")
 """Typographic quotation marks, dots, the no-break space, and signs of everyday text."""
+_DASHES = "\u2013\u2014"
 _UNLIKELY_LETTERS = frozenset("µþÿÐðÞı")
 _LAST_LATIN_LETTER = "\u017f"
 _LINE_LIMIT = 1 << 20
@@ -184,7 +185,7 @@ def _likely_characters(line: bytes, codec: str) -> int:
     """How many bytes beyond ASCII make sense in a line that is read by this codec.
 
     A letter must touch a letter, and capitals must not stand within a word in lower case, nor the
-    other way round. Typographic marks make sense anywhere.
+    other way round. Typographic marks make sense anywhere, dashes not within a word.
     """
     text = line.decode(codec, "replace")
     count = 0
@@ -194,6 +195,9 @@ def _likely_characters(line: bytes, codec: str) -> int:
         before, after = text[position - 1 : position], text[position + 1 : position + 2]
         if character in _LIKELY_MARKS:
             count += 1
+        elif character in _DASHES:
+            # The same bytes are letters of Mac Roman, within a word in lower case.
+            count += not (before.isalpha() and after.islower())
         elif _is_likely_letter(character):
             touches = before.isalpha() or after.isalpha()
             is_odd = before.islower() if character.isupper() else after.isupper()

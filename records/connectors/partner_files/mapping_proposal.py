@@ -21,14 +21,13 @@ from typing import NamedTuple
 
 from records.canonical.never_ingest import prohibited_kind
 from records.canonical.schema import SUPPORTS
-from records.connectors.csv_files import first_lines, iter_readable_rows
+from records.connectors.csv_files import HEADER_WITHIN, first_lines, iter_readable_rows
 from records.connectors.partner_files.mapping import FILE_KINDS, FileMapping, normalize_word
 from records.connectors.protocol import SourceRefused
 
 _SAMPLE_ROWS = 10_000
-_HEADER_WITHIN = 20
-"""Lines among which the header is looked for: reports have a title, a date and filters above it."""
 _ENOUGH_NAMES = 2
+_ENOUGH_FIELDS = 3
 _SEE_QUESTION = "see question below"
 _KNOWN_NAMES: dict[str, tuple[str, ...]] = {
     "student_id": (
@@ -311,10 +310,20 @@ def propose_file(path: Path) -> FileProposal:
 
 
 def _find_header(path: Path) -> int:
-    """The line that looks like the header: the first, unless a later one names more columns."""
-    found = [_count_known_names(names) for names in first_lines(path, _HEADER_WITHIN)]
+    """The line that looks like the header: the first, unless a later one names more columns.
+
+    Where none names columns that are known, it is the first of at least three names, if all lines
+    above it have one field at most, as a report's title has.
+    """
+    lines = first_lines(path, HEADER_WITHIN)
+    found = [_count_known_names(names) for names in lines]
     best = max(found, default=0)
-    return found.index(best) + 1 if best >= _ENOUGH_NAMES else 1
+    if best >= _ENOUGH_NAMES:
+        return found.index(best) + 1
+    filled = [[name for name in names if name] for names in lines]
+    below = next((number for number, names in enumerate(filled) if len(names) > 1), 0)
+    are_names = not any(_shape([name]).is_value for name in filled[below])
+    return below + 1 if len(filled[below]) >= _ENOUGH_FIELDS and are_names else 1
 
 
 def _count_known_names(names: Sequence[str]) -> int:

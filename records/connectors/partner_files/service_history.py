@@ -101,7 +101,12 @@ class ServiceHistory:
         for file, name in PLAIN_FILES.items():
             if file in files:
                 read_canonical_file(
-                    files[file], name, sink, progress, organization_id=self.organization_id
+                    files[file],
+                    name,
+                    sink,
+                    progress,
+                    organization_id=self.organization_id,
+                    has_footer=True,
                 )
             else:
                 sink.missing(file, _STAYS_EMPTY[file.removesuffix(".csv")])
@@ -114,12 +119,15 @@ def read_canonical_file(
     progress: ProgressCallback,
     student_column: str = "student_id",
     organization_id: str | None = None,
+    *,
+    has_footer: bool = False,
 ) -> None:
     """Read a file whose columns are those of a canonical table into that table.
 
     Args:
         student_column: the file's column that stands for `student_id`.
         organization_id: the one organization that its rows may name; None allows any.
+        has_footer: whether a report's footer may stand below its records.
     """
     canonical = canonical_table(name)
     renamed = {"student_id": student_column}
@@ -129,7 +137,7 @@ def read_canonical_file(
     reader = RowReader(canonical, renamed)
     known = tuple(renamed.get(column.name, column.name) for column in canonical.columns)
     for record in read_csv(
-        path, required, sink, progress, known_columns=known, has_footer=organization_id is not None
+        path, required, sink, progress, known_columns=known, has_footer=has_footer
     ):
         try:
             row = reader.row(record)

@@ -280,7 +280,9 @@ def test_fields_may_be_separated_otherwise(separator: str, tmp_path: Path):
     folder = write_all(
         tmp_path / "said", lambda text: f"sep={separator}\n{text}".replace(",", separator).encode()
     )
-    assert_all_is_read(load(OneRosterFiles(), folder, tmp_path / "again"), tmp_path / "again")
+    report = load(OneRosterFiles(), folder, tmp_path / "again")
+    assert_all_is_read(report, tmp_path / "again")
+    assert {count.ignored_kinds.get("a line above the header") for count in report.files} == {1}
 
 
 def test_a_file_with_semicolons_that_lacks_a_column_is_refused_by_both(tmp_path: Path):
