@@ -20,7 +20,7 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +53,8 @@ _SEPARATOR_LINE = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=(.)"?\r?\n?', re.IGNORECA
 _IDENTIFIER_ENDINGS = ("id", "ids", "identifier", "number", "key")
 _NUMERIC_DATE = re.compile(r"([0-9]{1,2})[/-]([0-9]{1,2})[/-][0-9]{4}(?![0-9])")
 _MONTHS = 12
+_SURE_MONTHS_PER_SLIP = 10
+"""Dates that surely have the month first, for each that has not, in a column that does."""
 _EMPTY = b' \t\r\n,;|"'
 HEADER_WITHIN = 20
 """Lines of a file among which a header is looked for."""
@@ -416,8 +418,11 @@ def parse_header(
     chosen = separator or _separator(text, known)
     try:
         found = [name.strip() for name in parse_csv_line(text, chosen)]
-    except csv.Error as error:
-        raise SourceRefused(f"{where}: the header cannot be read: {error}") from None
+    except csv.Error:
+        raise SourceRefused(
+            f"{where}: the header cannot be read: a quotation mark is misplaced or not closed; the"
+            " name of a column must not hold a line break"
+        ) from None
     if not any(found):
         raise SourceRefused(f"{where}: there is no header")
     unnamed = 0
@@ -597,7 +602,7 @@ def _read_header(
         if later is None:
             raise
         raise SourceRefused(
-            f"{refusal}. Line {later} looks like the header: remove the lines above it, or say"
+            f"{refusal}; line {later} looks like the header: remove the lines above it, or say"
             f" header_line = {later} where the file has a mapping"
         ) from None
     return header, b"".join(taken)
@@ -695,8 +700,9 @@ def _uncertain_dates(
     """Columns in which it cannot be told whether the month or the day stands first, each with why.
 
     Exports of districts in the United States write the month first. A column with a first number
-    above 12 does not; nor can it be assumed of a file that is separated by semicolons, as
-    spreadsheets elsewhere write it, unless a second number above 12 shows it.
+    above 12 does not, unless that is one slip among many second numbers above 12; nor can it be
+    assumed of a file that is separated by semicolons, as spreadsheets elsewhere write it, unless
+    such a second number shows it.
     """
     columns = {
         position: name
@@ -705,8 +711,8 @@ def _uncertain_dates(
         and (layout.read is None or name in layout.read)
         and ("date" in name.casefold() if date_columns is None else name in date_columns)
     }
-    day_first: dict[str, int] = {}
-    month_first: set[str] = set()
+    first_day_first: dict[str, int] = {}
+    day_first, month_first = Counter[str](), Counter[str]()
     numeric: dict[str, None] = {}
     if columns:
         with open_as_utf8(path) as (stream, _):
@@ -719,15 +725,17 @@ def _uncertain_dates(
                         continue
                     numeric[name] = None
                     if int(match[1]) > _MONTHS:
-                        day_first.setdefault(name, number)
+                        first_day_first.setdefault(name, number)
+                        day_first[name] += 1
                     elif int(match[2]) > _MONTHS:
-                        month_first.add(name)
+                        month_first[name] += 1
     uncertain = {
         name: f"line {number} of the same column has the day first"
-        for name, number in day_first.items()
+        for name, number in first_day_first.items()
+        if month_first[name] < _SURE_MONTHS_PER_SLIP * day_first[name]
     }
     if layout.separator == ";":
-        for name in numeric.keys() - month_first:
+        for name in numeric.keys() - month_first.keys():
             uncertain.setdefault(
                 name,
                 "the file is separated by semicolons, as spreadsheets outside of the United States"

@@ -164,7 +164,7 @@ class _Evidence:
 def _one_byte_encoding(path: Path, *, prefers_mac: bool) -> str:
     """The encoding of a file that is not UTF-8 as a whole."""
     candidates = (MAC_ROMAN, WINDOWS_1252) if prefers_mac else (WINDOWS_1252, MAC_ROMAN)
-    likely = dict.fromkeys(candidates, 0)
+    letters, marks = dict.fromkeys(candidates, 0), dict.fromkeys(candidates, 0)
     utf_8_characters = stray = 0
     with path.open("rb") as stream:
         while line := stream.readline(_LINE_LIMIT):
@@ -173,36 +173,40 @@ def _one_byte_encoding(path: Path, *, prefers_mac: bool) -> str:
             utf_8_characters += len(_UTF_8_CHARACTER.findall(line))
             stray += len(_HIGH_BYTE.findall(_UTF_8_CHARACTER.sub(b"", line)))
             for candidate in candidates:
-                likely[candidate] += _likely_characters(line, _CODECS[candidate])
-    best = max(candidates, key=lambda candidate: likely[candidate])
+                found = _likely_characters(line, _CODECS[candidate])
+                letters[candidate] += found[0]
+                marks[candidate] += found[1]
+    best = max(candidates, key=lambda candidate: letters[candidate] + marks[candidate])
     is_damaged_utf_8 = utf_8_characters * _STRAY_PER_UTF_8_CHARACTER >= max(stray, 1)
-    if is_damaged_utf_8 or likely[best] < _LIKELY_SHARE * stray:
-        return UTF_8
-    return best
+    makes_sense = letters[best] + marks[best] >= _LIKELY_SHARE * stray
+    # Marks alone are no evidence of an encoding that is seldom met.
+    is_certain = makes_sense and (best == WINDOWS_1252 or letters[best] > 0)
+    return best if is_certain and not is_damaged_utf_8 else UTF_8
 
 
-def _likely_characters(line: bytes, codec: str) -> int:
-    """How many bytes beyond ASCII make sense in a line that is read by this codec.
+def _likely_characters(line: bytes, codec: str) -> tuple[int, int]:
+    """How many bytes beyond ASCII make sense in a line that is read by this codec: letters, marks.
 
-    A letter must touch a letter, and capitals must not stand within a word in lower case, nor the
-    other way round. Typographic marks make sense anywhere, dashes not within a word.
+    A letter must touch a letter or stand alone, and capitals must not stand within a word in lower
+    case, nor the other way round. Typographic marks make sense anywhere, dashes not within a word.
     """
     text = line.decode(codec, "replace")
-    count = 0
+    letters = marks = 0
     for position, character in enumerate(text):
         if character.isascii():
             continue
         before, after = text[position - 1 : position], text[position + 1 : position + 2]
         if character in _LIKELY_MARKS:
-            count += 1
+            marks += 1
         elif character in _DASHES:
             # The same bytes are letters of Mac Roman, within a word in lower case.
-            count += not (before.isalpha() and after.islower())
+            marks += not (before.isalpha() and after.islower())
         elif _is_likely_letter(character):
             touches = before.isalpha() or after.isalpha()
+            stands_alone = not (before.isalnum() or after.isalnum())
             is_odd = before.islower() if character.isupper() else after.isupper()
-            count += touches and not is_odd
-    return count
+            letters += (touches or stands_alone) and not is_odd
+    return letters, marks
 
 
 def _is_likely_letter(character: str) -> bool:

@@ -264,6 +264,35 @@ def test_a_byte_that_windows_does_not_have_takes_only_its_own_line(tmp_path: Pat
     assert reasons == [("users.csv", 2, None, "byte 10 of the line is not Windows-1252")]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "José",
+        "O\u2019Brien",
+        "PEÑA",
+        "Ángel",
+        "É",
+        "Smith\u2013Jones",
+        "Class of 2025\u201326",
+        "Zoë \u201cZ\u201d",
+    ],
+)
+def test_few_letters_are_enough_to_see_windows_1252(name: str, tmp_path: Path):
+    users = USERS.replace("Ann", name).replace("José,Núñez", "Bo,Lee").encode("cp1252")
+    report = load(OneRosterFiles(), write_export(tmp_path / "in", users=users), tmp_path / "home")
+    assert rows(tmp_path / "home", "students")[0]["first_name"] == name
+    assert "users.csv is not UTF-8: it was read as Windows-1252" in report.notes
+
+
+@pytest.mark.parametrize("damage", [b"\xff", b"\x80", b"\xc3", b"\x81", b"\xe9\xe9\xff\x81"])
+def test_a_byte_that_makes_no_letter_is_damage(damage: bytes, tmp_path: Path):
+    users = USERS.replace("José,Núñez", "Bo,Lee").encode().replace(b"Ann", b"An" + damage + b"n")
+    report = load(OneRosterFiles(), write_export(tmp_path / "in", users=users), tmp_path / "home")
+    assert [row["student_id"] for row in rows(tmp_path / "home", "students")] == ["2"]
+    assert report.notes == []
+    assert ("users.csv", 2, None, "byte 12 of the line is not UTF-8") in bad_rows(tmp_path / "home")
+
+
 @pytest.mark.parametrize("read", [True, False])
 def test_a_damaged_byte_does_harm_only_in_a_column_that_is_read(read: bool, tmp_path: Path):
     users = USERS.encode()
@@ -408,6 +437,18 @@ def test_in_a_column_with_a_day_first_no_month_is_guessed(tmp_path: Path):
         "birthDate is '3/4/2012', and month and day cannot be told apart, because line 3 of the"
         " same column has the day first; write a date like 2026-04-17",
     ) in bad_rows(tmp_path / "home")
+
+
+def test_one_slip_among_many_dates_with_the_month_first_costs_only_its_own_row(tmp_path: Path):
+    users = USERS + "".join(f"{n},,Bo,Lee,,student,07,100\n" for n in range(3, 14))
+    born = "".join(f"{n},{n}/20/2012\n" for n in range(3, 13))
+    text = f"sourcedId,birthDate\n1,3/4/2012\n{born}13,25/12/2012\n"
+    folder = write_export(tmp_path / "in", users=users, demographics=text)
+    load(OneRosterFiles(), folder, tmp_path / "home")
+    assert rows(tmp_path / "home", "students")[0]["birth_date"] == date(2012, 3, 4)
+    assert [(file, line) for file, line, _, _ in bad_rows(tmp_path / "home")] == [
+        ("demographics.csv", 13)
+    ]
 
 
 def test_with_semicolons_a_month_that_stands_first_must_be_shown(tmp_path: Path):
