@@ -267,6 +267,22 @@ class CsvLayout:
     `uncertain_dates` says for each column of dates in which month and day cannot be told apart why.
     """
 
+    __slots__ = (
+        "columns",
+        "drops_columns",
+        "encoding",
+        "identifiers",
+        "keeps_raw",
+        "kept",
+        "kept_names",
+        "names",
+        "read",
+        "separator",
+        "uncertain_dates",
+        "unnamed",
+        "width",
+    )
+
     def __init__(
         self,
         names: Sequence[str | None],
@@ -362,7 +378,8 @@ def parse_record(
     if layout.drops_columns:
         named = {name: fields[position] for position, name in layout.kept}
     else:
-        named = dict(zip(layout.kept_names, fields, strict=False))
+        # The number of fields was checked, and this runs for every line of a district.
+        named = dict(zip(layout.kept_names, fields))  # noqa: B905
     record = CsvRecord(
         file,
         line_number,
@@ -465,6 +482,8 @@ class _Lines:
 
     An overlong line is cut, and the rest of it skipped.
     """
+
+    __slots__ = ("_ahead", "_stream")
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream

@@ -7,6 +7,7 @@ files of one name are refused, and so is a workbook in the place of a CSV file.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -123,6 +124,8 @@ def _is_data(path: Path) -> bool:
 
 def _holds_export(folder: Path, depth: int) -> bool:
     """Whether the folder, or one within it, holds a file such as a source exports."""
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return False
     if any(
         _is_data(path) and path.name.casefold().endswith(_EXPORT_SUFFIXES)
         for path in folder.iterdir()

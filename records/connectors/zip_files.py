@@ -93,7 +93,7 @@ def open_source_folder(
             not, or several folders within hold files and it is not clear which is meant.
     """
     if path.is_dir():
-        yield innermost_folder(path, path.name)
+        yield innermost_folder(path, str(path))
         return
     if path.name.casefold().endswith(_OFFICE_SUFFIXES) and path.is_file():
         raise SourceRefused(_workbook_refusal(path.name))
