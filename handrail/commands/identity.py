@@ -122,5 +122,7 @@ def _print_participants(participants: ParticipantList) -> None:
         for row in participants.bad:
             quarantined.add_row(str(row.line), row.column or "", row.reason)
         print_table(quarantined)
+    for note in participants.notes:
+        out.print(f"Note: {note}.", highlight=False, soft_wrap=True, markup=False)
     for column, kind in participants.dropped.items():
         out.print(f"Never stored: {column} ({kind}).", highlight=False)

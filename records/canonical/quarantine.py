@@ -7,6 +7,8 @@ right.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import date
 
@@ -52,6 +54,15 @@ class BadValue(ValueError):
 Value = str | int | float | bool | date | None
 
 _EARLIEST, _LATEST = date(1980, 1, 1), date(2100, 1, 1)
+_TIME = r"(?:[T ]+[0-9]{1,2}:[0-9]{2}.*|Z|[+-][0-9]{2}:?[0-9]{2})?"
+_ISO_DATE = re.compile(rf"([0-9]{{4}})-([0-9]{{2}})-([0-9]{{2}}){_TIME}")
+_BASIC_DATE = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})")
+_US_DATE = re.compile(rf"([0-9]{{1,2}})([/-])([0-9]{{1,2}})\2([0-9]{{4}}){_TIME}")
+_SHORT_YEAR = re.compile(rf"[0-9]{{1,2}}([/.-])[0-9]{{1,2}}\1[0-9]{{2}}{_TIME}")
+_SHORTENED = re.compile(r"(?:^|,)\s*[0-9]+(?:[.,][0-9]+)?E\+[0-9]+\s*(?:,|$)", re.IGNORECASE)
+_MONTHS = 12
+_IDENTIFIER = "_id"
+_MOST_LOST_ZEROS = 12
 _TRUE, _FALSE = {"true", "1", "yes", "y", "t"}, {"false", "0", "no", "n", "f"}
 
 
@@ -64,62 +75,140 @@ def convert_row(table: CanonicalTable, texts: dict[str, str | None]) -> dict[str
     return {column.name: convert(column, texts.get(column.name)) for column in table.columns}
 
 
-def convert(column: Column, text: str | None) -> Value:
+def convert(column: Column, text: str | None, source_name: str | None = None) -> Value:
     """The canonical value of `text` for `column`; empty text is None.
 
+    A date is written as ISO 8601 writes it, with or without a time of day, which is dropped as the
+    source writes it, whatever its zone; or with month, day and a year of four digits, as in
+    2/14/2026 (districts of the United States write the month first).
+
+    Args:
+        source_name: what the source calls the column, for messages.
+
     Raises:
-        BadValue: the text is empty although required, is not of the column's type, or is not one of
-            its values.
+        BadValue: the text is empty although required, is not of the column's type, is not one of
+            its values, or is an identifier that a spreadsheet has shortened.
     """
+    name = source_name or column.name
     stripped = text.strip() if text is not None else ""
     if not stripped:
         if column.required:
-            raise BadValue(column.name, f"{column.name} is empty, and a row needs it")
+            raise BadValue(name, f"{name} is empty, and a row needs it")
         return None
     if holds_ssn(stripped):
-        raise BadValue(
-            column.name, f"{column.name} holds a number shaped like a social security number"
-        )
+        raise BadValue(name, f"{name} holds a number shaped like a social security number")
     if column.values and stripped not in column.values:
         raise BadValue(
-            column.name,
-            f"{column.name} is {stripped!r}; it must be one of {', '.join(column.values)}",
+            name, f"{name} is {stripped!r}; it must be one of {', '.join(column.values)}"
         )
     if column.type == pa.date32():
-        return _date(column, stripped)
+        return _date(name, stripped)
     if column.type == pa.bool_():
-        return _bool(column, stripped)
+        return _bool(name, stripped)
     if column.type == pa.int32() or column.type == pa.float64():
-        return _number(column, stripped)
+        return _number(column, name, stripped)
+    if column.name.endswith(_IDENTIFIER):
+        refuse_shortened(name, stripped)
     return stripped
 
 
-def _date(column: Column, text: str) -> date:
-    try:
-        day = date.fromisoformat(text[:10])
-    except ValueError:
+def refuse_shortened(name: str, text: str) -> None:
+    """Refuse an identifier that a spreadsheet has shortened, as 1.23E+09: its digits are lost.
+
+    Raises:
+        BadValue: it is such a one.
+    """
+    if _SHORTENED.search(text):
         raise BadValue(
-            column.name, f"{column.name} is {text!r}; a date must look like 2026-04-17"
-        ) from None
+            name,
+            f"{name} is {text.strip()!r}, which looks like a number that a spreadsheet has"
+            " shortened; export the file anew with the column as text",
+        )
+
+
+def lost_zeros_hint(identifier: str, known: Container[str]) -> str:
+    """What to add to the reason why an identifier is unknown, if zeros in front would make it one.
+
+    Args:
+        known: identifiers that exist.
+
+    Returns:
+        A half-sentence that begins with a semicolon; empty where no known identifier, or more than
+        one, is the same but for zeros in front.
+    """
+    if not (identifier.isascii() and identifier.isdigit()):
+        return ""
+    padded = ("0" * zeros + identifier for zeros in range(1, _MOST_LOST_ZEROS + 1))
+    found = [candidate for candidate in padded if candidate in known]
+    if len(found) != 1:
+        return ""
+    return (
+        f"; with zeros in front, {found[0]!r}, it would be one: a spreadsheet may have removed"
+        " them, so export the file anew with the column as text"
+    )
+
+
+def date_as_iso(text: str) -> str:
+    """The day of a text in any form that `convert` reads, as 2026-04-17; else its first 10 signs.
+
+    For putting texts in order that are not stored as dates.
+    """
+    stripped = text.strip()
+    try:
+        return _day("", stripped).isoformat()
+    except ValueError:
+        return stripped[:10]
+
+
+def _date(name: str, text: str) -> date:
+    try:
+        day = _day(name, text)
+    except ValueError as error:
+        if isinstance(error, BadValue):
+            raise
+        raise BadValue(name, f"{name} is {text!r}; there is no such day") from None
     if not _EARLIEST <= day <= _LATEST:
-        raise BadValue(column.name, f"{column.name} is {day}, outside {_EARLIEST} to {_LATEST}")
+        raise BadValue(name, f"{name} is {day}, outside {_EARLIEST} to {_LATEST}")
     return day
 
 
-def _bool(column: Column, text: str) -> bool:
+def _day(name: str, text: str) -> date:
+    iso = _ISO_DATE.fullmatch(text) or _BASIC_DATE.fullmatch(text)
+    if iso is not None:
+        return date(int(iso[1]), int(iso[2]), int(iso[3]))
+    us = _US_DATE.fullmatch(text)
+    if us is not None:
+        month, day, year = int(us[1]), int(us[3]), int(us[4])
+        if month > _MONTHS >= day:
+            raise BadValue(
+                name,
+                f"{name} is {text!r}, with the day first; a date must look like 2026-04-17, or"
+                " like 4/17/2026 with the month first",
+            )
+        return date(year, month, day)
+    if _SHORT_YEAR.fullmatch(text):
+        raise BadValue(
+            name,
+            f"{name} is {text!r}, with a year of two digits, which could be of either century; a"
+            " date must look like 2026-04-17 or 4/17/2026",
+        )
+    raise BadValue(name, f"{name} is {text!r}; a date must look like 2026-04-17 or 4/17/2026")
+
+
+def _bool(name: str, text: str) -> bool:
     lowered = text.lower()
     if lowered in _TRUE:
         return True
     if lowered in _FALSE:
         return False
-    raise BadValue(column.name, f"{column.name} is {text!r}; it must be true or false")
+    raise BadValue(name, f"{name} is {text!r}; it must be true or false")
 
 
-def _number(column: Column, text: str) -> int | float:
+def _number(column: Column, name: str, text: str) -> int | float:
     try:
         return int(text) if column.type == pa.int32() else _finite(text)
     except ValueError:
-        raise BadValue(column.name, f"{column.name} is {text!r}; it must be a number") from None
+        raise BadValue(name, f"{name} is {text!r}; it must be a number") from None
 
 
 def _finite(text: str) -> float:

@@ -24,13 +24,16 @@ from pathlib import Path
 from records.canonical.never_ingest import prohibited_kind, redact
 from records.canonical.quarantine import BadRow, QuarantinedRow
 from records.connectors.csv_files import (
+    HEADER_WITHIN,
     RAW_NOT_STORED,
-    ColumnFilter,
+    CsvLayout,
+    first_lines,
     format_csv_line,
+    open_records,
     parse_csv_line,
-    parse_header,
     parse_record,
 )
+from records.connectors.file_names import is_clutter, plain_name
 from records.connectors.protocol import SourceRefused
 
 QUARANTINE_COLUMNS = (
@@ -155,7 +158,7 @@ def apply_corrections(
         for file in folder.iterdir():
             if file.name in by_file:
                 _rewrite(file, copy / file.name, by_file[file.name])
-            elif file.is_file():
+            elif file.is_file() and not is_clutter(file.name):
                 _link_or_copy(file, copy / file.name)
         yield copy
 
@@ -178,11 +181,11 @@ def _parse_correction(where: str, row: dict[str, str]) -> Correction | None:
         raise SourceRefused(f"{where}: line is {row['line']!r}; it must be a number, 2 or more")
     if not row["raw"].startswith(FORMULA_GUARD):
         raise SourceRefused(f"{where}: the raw line must still begin with {FORMULA_GUARD}")
-    if "\n" in row["raw"] or "\r" in row["raw"]:
-        raise SourceRefused(f"{where}: the raw line contains a line break")
     raw = row["raw"].removeprefix(FORMULA_GUARD)
     if line_digest(raw) == row["as_found"]:
         return None
+    if _breaks_outside_quotes(raw):
+        raise SourceRefused(f"{where}: the raw line contains a line break")
     if not row["columns"]:
         raise SourceRefused(
             f"{where}: this row is not a line of one file, so it cannot be corrected here; correct "
@@ -199,16 +202,28 @@ def _parse_correction(where: str, row: dict[str, str]) -> Correction | None:
     )
 
 
+def _breaks_outside_quotes(raw: str) -> bool:
+    """Whether a raw line holds a line break that is not part of a quoted field."""
+    if "\n" not in raw and "\r" not in raw:
+        return False
+    try:
+        parse_csv_line(raw if '"' in raw else f'""{raw}')
+    except csv.Error:
+        return True
+    return '"' not in raw
+
+
 def _rewrite(file: Path, copy: Path, lines: dict[int, Correction]) -> None:
+    """Write a copy with the corrected lines, in UTF-8, whatever the file's own encoding."""
     pending = dict(lines)
-    with file.open("rb") as source, copy.open("wb") as target:
-        header = source.readline()
-        target.write(header)
-        names = parse_header(file, header)
-        for number, line in enumerate(source, start=2):
+    header_line = _header_line(file, next(iter(lines.values())))
+    with open_records(file, header_line) as (layout, records), copy.open("wb") as target:
+        for number, record in records:
             correction = pending.pop(number, None)
             target.write(
-                line if correction is None else _corrected_line(file.name, line, correction, names)
+                record
+                if correction is None
+                else _corrected_line(file.name, record, correction, layout)
             )
     if pending:
         raise SourceRefused(
@@ -217,12 +232,13 @@ def _rewrite(file: Path, copy: Path, lines: dict[int, Correction]) -> None:
         )
 
 
-def _corrected_line(file: str, line: bytes, correction: Correction, names: list[str]) -> bytes:
+def _corrected_line(file: str, line: bytes, correction: Correction, layout: CsvLayout) -> bytes:
     """The line with its correction: all of it replaced, or only the fields that were handed out."""
+    names = [str(name) for name in layout.names]
     where, ending = f"{file}, line {correction.line}", line[len(line.rstrip(b"\r\n")) :]
-    columns = _fields(where, correction.columns)
+    columns = _as_named_in_file(_fields(where, correction.columns), names)
     recorder = _RawLineRecorder()
-    record = parse_record(file, correction.line, line, ColumnFilter(names), recorder)
+    record = parse_record(file, correction.line, line, layout, recorder)
     fields = (
         {}
         if record is None
@@ -240,9 +256,14 @@ def _corrected_line(file: str, line: bytes, correction: Correction, names: list[
         raise SourceRefused(
             f"{where}: this is not the line that was quarantined: the source has changed since"
         )
-    if columns == names:
+    if correction.raw.count("\n") != line.rstrip(b"\r\n").count(b"\n"):
+        raise SourceRefused(
+            f"{where}: the corrected line must have as many line breaks as the line that was"
+            " quarantined"
+        )
+    if columns == names and layout.separator == ",":
         return correction.raw.encode() + ending
-    corrected_fields = _fields(where, correction.raw)
+    corrected_fields = _fields(where, correction.raw, layout, len(columns))
     if len(corrected_fields) != len(columns):
         raise SourceRefused(
             f"{where}: the corrected line has {len(corrected_fields)} fields; it needs"
@@ -254,12 +275,35 @@ def _corrected_line(file: str, line: bytes, correction: Correction, names: list[
                 f"{where}: the correction fills {name!r}, and the file has no such column"
             )
         fields[name] = field
-    return format_csv_line(fields.get(name, "") for name in names).encode() + ending
+    in_order = (fields.get(name, "") for name in names)
+    return format_csv_line(in_order, layout.separator).encode() + ending
 
 
-def _fields(where: str, text: str) -> list[str]:
+def _header_line(file: Path, correction: Correction) -> int:
+    """The line of a file that names the fields of a correction; 1 if none of the first does."""
+    wanted = {plain_name(name) for name in _fields(file.name, correction.columns)}
+    for number, names in enumerate(first_lines(file, HEADER_WITHIN), start=1):
+        if wanted <= {plain_name(name) for name in names}:
+            return number
+    return 1
+
+
+def _as_named_in_file(columns: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Names of columns as the file's header writes them."""
+    in_file = {plain_name(name): name for name in names}
+    return [name if name in names else in_file.get(plain_name(name), name) for name in columns]
+
+
+def _fields(
+    where: str, text: str, layout: CsvLayout | None = None, count: int | None = None
+) -> list[str]:
+    """The fields of a text that was handed out, or that is still as the file separates it."""
     try:
-        return parse_csv_line(text)
+        fields = parse_csv_line(text)
+        if layout is not None and len(fields) != count:
+            as_in_file = parse_csv_line(text, layout.separator)
+            fields = as_in_file if len(as_in_file) == count else fields
+        return fields
     except csv.Error as error:
         raise SourceRefused(f"{where}: the corrected line cannot be read: {error}") from None
 
@@ -277,6 +321,9 @@ class _RawLineRecorder:
 
     def drop_column(self, file: str, column: str, kind: str) -> None:
         """The columns were already reported when the source was read."""
+
+    def note(self, text: str) -> None:
+        """Notes were already made when the source was read."""
 
 
 def _link_or_copy(file: Path, copy: Path) -> None:

@@ -33,6 +33,7 @@ from typing import Any
 from records.canonical.quarantine import BadRow, BadValue, Value, convert, convert_row
 from records.canonical.schema import ATTENDANCE_STATUSES, RACE_ETHNICITIES, TABLES
 from records.connectors.csv_files import quarantine_record, read_csv
+from records.connectors.file_names import find_file
 from records.connectors.http.client import (
     RequestRefused,
     Response,
@@ -600,7 +601,7 @@ class _PowerSchoolNormalizer:
         )
 
     def _extension_file(self, file: str) -> Path | None:
-        path = self.extensions / file if self.extensions is not None else None
+        path = find_file(self.extensions, file) if self.extensions is not None else None
         if path is not None and path.is_file():
             return path
         self.sink.missing(file, FILES[file].stays_empty or "")
@@ -611,7 +612,9 @@ class _PowerSchoolNormalizer:
         if (path := self._extension_file(_CHARACTERISTICS_FILE)) is None:
             return
         columns = [TABLES["characteristics"].column(name) for name in _FLAG_COLUMNS]
-        for record in read_csv(path, ("userSourcedId",), self.sink, self.progress):
+        for record in read_csv(
+            path, ("userSourcedId",), self.sink, self.progress, known_columns=_FLAG_COLUMNS
+        ):
             student = record.fields["userSourcedId"].strip()
             try:
                 if student not in self.characteristics:

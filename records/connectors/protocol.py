@@ -45,7 +45,7 @@ class MissingFile:
 
 
 class RecordSink(Protocol):
-    """Takes what is not a row: unreadable and ignored records, never-stored columns."""
+    """Takes what is not a row: unreadable and ignored records, never-stored columns, notes."""
 
     def quarantine(self, row: BadRow) -> None: ...
 
@@ -53,9 +53,11 @@ class RecordSink(Protocol):
 
     def drop_column(self, file: str, column: str, kind: str) -> None: ...
 
+    def note(self, text: str) -> None: ...
+
 
 class RowSink(RecordSink, Protocol):
-    """Takes rows as well, one call for each physical record (except `derive` and `note`)."""
+    """Takes rows as well, one call for each physical record (except `derive`)."""
 
     def keep(self, table: str, values: Mapping[str, Value], file: str, line: int) -> None: ...
 
@@ -64,8 +66,6 @@ class RowSink(RecordSink, Protocol):
     def use(self, file: str) -> None: ...
 
     def missing(self, file: str, stays_empty: str) -> None: ...
-
-    def note(self, text: str) -> None: ...
 
     def code(self, table: str, column: str, code: str, understood: bool) -> None:
         """Count a code that decides over rows of `table`, and whether anybody has explained it."""

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
+from records.connectors.csv_text import SAVE_AS_CSV
+from records.connectors.file_names import MAC_METADATA, innermost_folder, is_clutter
 from records.connectors.protocol import SourceRefused
 
 _CHUNK_BYTES = 1 << 20
@@ -53,7 +55,8 @@ _ARCHIVE_SIGNATURES = (
 _LOCAL_HEADER_BYTES = 30
 _END_RECORD = struct.Struct("<4s4H2LH")
 _END_RECORD_SIGNATURE, _END64_LOCATOR = b"PK\x05\x06", b"PK\x06\x07"
-_MAC_METADATA = "__MACOSX"
+_WORKBOOK_PART = "[Content_Types].xml"
+_OFFICE_SUFFIXES = (".xlsx", ".xlsm", ".xlsb", ".xls")
 
 
 @dataclass(frozen=True)
@@ -79,18 +82,21 @@ DEFAULT_UNPACK_LIMITS = UnpackLimits()
 def open_source_folder(
     path: Path, temp_parent: Path, limits: UnpackLimits = DEFAULT_UNPACK_LIMITS
 ) -> Iterator[Path]:
-    """The folder of a source's files: `path` itself, or a ZIP file's unpacked content.
+    """The folder of a source's files: within `path` itself, or in a ZIP file's unpacked content.
 
     An archive is unpacked below `temp_parent` while the context lasts, readable by this user alone.
-    An archive of one folder gives that folder.
+    Where all files are in one folder within, however deep, it gives that folder. A refusal raised
+    while the context lasts names the ZIP file and the path within it, never where it is unpacked.
 
     Raises:
-        SourceRefused: `path` is neither a folder nor a ZIP file, or the archive contains what it
-            must not.
+        SourceRefused: `path` is neither a folder nor a ZIP file, the archive contains what it must
+            not, or several folders within hold files and it is not clear which is meant.
     """
     if path.is_dir():
-        yield path
+        yield innermost_folder(path, str(path))
         return
+    if path.name.casefold().endswith(_OFFICE_SUFFIXES) and path.is_file():
+        raise SourceRefused(_workbook_refusal(path.name))
     if not path.is_file() or not zipfile.is_zipfile(path):
         raise SourceRefused(f"{path} is not a folder or a ZIP file")
     private_folder = Path(tempfile.mkdtemp(prefix=".unpacked-", dir=temp_parent))
@@ -98,10 +104,29 @@ def open_source_folder(
         folder = private_folder / path.name
         folder.mkdir()
         _unpack(path, folder, limits)
-        entries = list(folder.iterdir())
-        yield entries[0] if len(entries) == 1 and entries[0].is_dir() else folder
+        with _without_private_path(private_folder):
+            yield innermost_folder(folder, path.name)
     finally:
         shutil.rmtree(private_folder)
+
+
+@contextmanager
+def _without_private_path(private_folder: Path) -> Iterator[None]:
+    """Takes the folder that an archive is unpacked into out of what a refusal says."""
+    try:
+        yield
+    except SourceRefused as refusal:
+        text = str(refusal).replace(f"{private_folder}/", "")
+        if text == str(refusal):
+            raise
+        raise type(refusal)(text) from None
+
+
+def _workbook_refusal(name: str) -> str:
+    return (
+        f"{name} is an Excel workbook; for each sheet, {SAVE_AS_CSV}, and give the folder of the"
+        " CSV files"
+    )
 
 
 def _unpack(path: Path, folder: Path, limits: UnpackLimits) -> None:
@@ -159,11 +184,9 @@ def _validated_members(
     path: Path, archive: zipfile.ZipFile, limits: UnpackLimits
 ) -> list[zipfile.ZipInfo]:
     """The members to unpack, after all checks that need no unpacking."""
-    members = [
-        info
-        for info in archive.infolist()
-        if PurePosixPath(info.filename).parts[:1] != (_MAC_METADATA,)
-    ]
+    if any(info.filename == _WORKBOOK_PART for info in archive.infolist()):
+        raise SourceRefused(_workbook_refusal(path.name))
+    members = [info for info in archive.infolist() if not _is_clutter(info)]
     if len(members) > limits.max_files:
         raise SourceRefused(
             f"{path.name} holds {len(members):,} files; at most {limits.max_files:,} are unpacked"
@@ -193,6 +216,13 @@ def _validated_members(
             info.header_offset + _LOCAL_HEADER_BYTES + len(info.orig_filename) + info.compress_size
         )
     return members
+
+
+def _is_clutter(info: zipfile.ZipInfo) -> bool:
+    """Whether a member is an operating system's own file, or in a folder of such."""
+    parts = PurePosixPath(info.filename).parts
+    in_mac_metadata = any(part.casefold() == MAC_METADATA.casefold() for part in parts)
+    return in_mac_metadata or (not info.is_dir() and bool(parts) and is_clutter(parts[-1]))
 
 
 def _too_dense(where: str, limits: UnpackLimits) -> str:
@@ -228,6 +258,8 @@ def _check_kind(where: str, info: zipfile.ZipInfo) -> None:
         raise SourceRefused(
             f"{where} is packed in a way other than Deflate; re-create it as an ordinary ZIP file"
         )
+    if info.filename.casefold().endswith(_OFFICE_SUFFIXES):
+        raise SourceRefused(f"{where} is an Excel workbook: {SAVE_AS_CSV}")
     if info.filename.lower().endswith(_ARCHIVE_SUFFIXES):
         raise SourceRefused(f"{where} is an archive inside the archive; put its files in directly")
 

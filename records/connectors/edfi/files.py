@@ -17,6 +17,7 @@ from lxml import etree
 from records.canonical.never_ingest import prohibited_kind
 from records.canonical.schema import DERIVED_TABLES, TABLES
 from records.connectors.edfi.rules import OTHER_PROGRAMS, PROGRAM_CHARACTERISTICS, EdFiNormalizer
+from records.connectors.file_names import files_by_name
 from records.connectors.profiles.profile import SourceProfile, standard_profile
 from records.connectors.protocol import RowSink, SourceRefused
 from records.system.progress import ProgressCallback
@@ -53,15 +54,20 @@ class EdFiFiles:
 
     def read(self, directory: Path, sink: RowSink, progress: ProgressCallback) -> None:
         """Read every `*.xml` file of `directory`. See `Connector.read`."""
-        files = sorted(directory.glob("*.xml"), key=_reading_order)
+        files = sorted(
+            (
+                path
+                for path in files_by_name(directory).values()
+                if path.suffix.casefold() == ".xml"
+            ),
+            key=_reading_order,
+        )
         if not files:
             raise SourceRefused(
                 f"{directory} holds no .xml file; Ed-Fi interchange files were expected"
             )
         for start, stays_empty in EXPECTED_FILES.items():
-            if not any(
-                file.name.startswith(start) and _starts_exactly(file.name, start) for file in files
-            ):
+            if not any(_starts_exactly(file.name, start) for file in files):
                 sink.missing(f"{start}.xml", stays_empty)
         normalizer = EdFiNormalizer(sink, self.profile)
         for file in files:
@@ -122,10 +128,13 @@ def _refuse_document_type(file: Path, root: Any) -> None:
 
 
 def _starts_exactly(name: str, start: str) -> bool:
-    """True unless the name goes on in letters: StudentGradebook is not StudentGrade.
+    """Whether a name starts so, in any case, and does not go on in letters.
 
-    StudentAssessment may go on: its files are named for the assessment.
+    StudentGradebook is not StudentGrade. StudentAssessment may go on: its files are named for the
+    assessment.
     """
+    if not name.casefold().startswith(start.casefold()):
+        return False
     rest = name[len(start) :]
     return not rest[:1].isalpha() or start == "StudentAssessment"
 
@@ -136,11 +145,12 @@ def _reading_order(file: Path) -> tuple[int, str]:
         "EducationOrganization",
         "EducationOrgCalendar",
         "MasterSchedule",
-        "Student.",
-        "Student-",
+        "Student",
     )
     for position, start in enumerate(context_files):
-        if file.name.startswith(start):
+        if file.name.casefold().startswith(start.casefold()) and (
+            start != "Student" or _starts_exactly(file.name, start)
+        ):
             return position, file.name
     return len(context_files), file.name
 

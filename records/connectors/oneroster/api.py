@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from records.canonical.never_ingest import holds_ssn
 from records.connectors.csv_files import CsvRecord, read_csv
+from records.connectors.file_names import find_file
 from records.connectors.http.client import (
     RequestRefused,
     Response,
@@ -583,11 +584,14 @@ class _MirrorSource:
         if file in _RESOURCE_OF_FILE:
             return self._records(file, _RESOURCE_OF_FILE[file].name)
         extension = self._extension_file(file)
-        return () if extension is None else read_csv(extension, required, self.sink, self.progress)
+        known = FILES[file].columns
+        if extension is None:
+            return ()
+        return read_csv(extension, required, self.sink, self.progress, known_columns=known)
 
     def _extension_file(self, file: str) -> Path | None:
         path = (
-            self.extensions / file
+            find_file(self.extensions, file)
             if self.extensions is not None and FILES[file].is_extension
             else None
         )

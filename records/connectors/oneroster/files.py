@@ -19,6 +19,7 @@ from typing import Any
 from records.canonical.never_ingest import holds_ssn, redact
 from records.canonical.quarantine import BadRow
 from records.connectors.csv_files import CsvRecord, format_csv_line, read_csv
+from records.connectors.file_names import files_by_name, plain_name
 from records.connectors.http.mirror import Mirror, open_mirror
 from records.connectors.oneroster.rules import (
     FILES,
@@ -94,30 +95,31 @@ class _Export:
     """One folder, and what its manifest says about each file; without a manifest, bulk."""
 
     directory: Path
+    files: Mapping[str, Path]
     modes: Mapping[str, str]
 
     @classmethod
     def at(cls, directory: Path, sink: RowSink, progress: ProgressCallback) -> _Export:
-        export = cls(directory, _read_manifest(directory / _MANIFEST, sink, progress))
+        files = files_by_name(directory, (*FILES, _MANIFEST))
+        manifest = files.pop(_MANIFEST, None)
+        modes = _read_manifest(manifest, files, sink, progress) if manifest is not None else {}
+        export = cls(directory, files, modes)
         if not export.has("users.csv") and DELTA not in export.modes.values():
             raise SourceRefused(f"{directory} has no users.csv: it is not a OneRoster CSV folder")
         for file, mode in export.modes.items():
-            present = (directory / file).is_file()
-            if mode == ABSENT and present:
+            if mode == ABSENT and file in export.files:
                 sink.note(
-                    f"{file} is there, but {_MANIFEST} says that it is absent: it was left alone"
+                    f"{export.name_of(file)} is there, but {_MANIFEST} says that it is absent: it"
+                    " was left alone"
                 )
-            if mode != ABSENT and not present and file in FILES:
+            if mode != ABSENT and file not in export.files and file in FILES:
                 raise SourceRefused(
                     f"{_MANIFEST} says that {file} is {mode}, and it is not in {directory.name}:"
                     " the export is not whole"
                 )
-        for path in sorted(directory.glob("*.csv")):
-            if (
-                path.name not in FILES
-                and path.name != _MANIFEST
-                and export.modes.get(path.name) != ABSENT
-            ):
+        for name, path in export.files.items():
+            is_unknown = name not in FILES and path.suffix.casefold() == ".csv"
+            if is_unknown and export.modes.get(name) != ABSENT:
                 sink.note(f"{path.name} is not a file that this connector reads; it was left alone")
         return export
 
@@ -126,7 +128,12 @@ class _Export:
         return any(mode == DELTA for file, mode in self.modes.items() if file in FILES)
 
     def has(self, file: str) -> bool:
-        return self.modes.get(file) != ABSENT and (self.directory / file).is_file()
+        return self.modes.get(file) != ABSENT and file in self.files
+
+    def name_of(self, file: str) -> str:
+        """The name of a file as the folder writes it."""
+        path = self.files.get(file)
+        return file if path is None else path.name
 
     def is_delta(self, file: str) -> bool:
         return self.modes.get(file) == DELTA
@@ -145,7 +152,14 @@ class _Export:
         progress: ProgressCallback,
         allowed_columns: Container[str] | None = None,
     ) -> Iterator[CsvRecord]:
-        return read_csv(self.directory / file, required, sink, progress, allowed_columns)
+        return read_csv(
+            self.files[file],
+            required,
+            sink,
+            progress,
+            allowed_columns,
+            known_columns=FILES[file].columns,
+        )
 
 
 def _refuse_delta(file: str) -> None:
@@ -155,25 +169,29 @@ def _refuse_delta(file: str) -> None:
     )
 
 
-def _read_manifest(path: Path, sink: RowSink, progress: ProgressCallback) -> dict[str, str]:
+def _read_manifest(
+    path: Path, files: Mapping[str, Path], sink: RowSink, progress: ProgressCallback
+) -> dict[str, str]:
+    """The mode of each file that a manifest names; a mode that is left empty says nothing."""
     modes: dict[str, str] = {}
-    if not path.is_file():
-        return modes
-    for record in read_csv(path, (), sink, progress):
-        name, value = (
+    names = {plain_name(file): file for file in (*FILES, *files)}
+    for record in read_csv(path, (), sink, progress, known_columns=("propertyName", "value")):
+        stated, value = (
             record.fields.get(column, "").strip() for column in ("propertyName", "value")
         )
-        sink.ignore(_MANIFEST, f"a property of the export ({name})"[:60])
+        sink.ignore(path.name, f"a property of the export ({stated})"[:60])
+        name = stated.casefold()
         if name == "oneroster.version" and value not in _VERSIONS:
             sink.note(
                 f"{_MANIFEST} says version {value or '(none)'}; it was read as {_VERSIONS[-1]}"
             )
-        if name.startswith("file."):
-            modes[f"{name.removeprefix('file.')}.csv"] = mode = value.lower()
+        if name.startswith("file.") and value:
+            file = f"{name.removeprefix('file.').removesuffix('.csv')}.csv"
+            modes[names.get(plain_name(file), file)] = mode = value.lower()
             if mode not in (BULK, DELTA, ABSENT):
                 raise SourceRefused(
-                    f"{_MANIFEST}, line {record.line_number}: {name} is {value!r}; it must be bulk,"
-                    " delta or absent"
+                    f"{path.name}, line {record.line_number}: {stated} is {value!r}; it must be"
+                    " bulk, delta or absent"
                 )
     return modes
 
@@ -191,7 +209,7 @@ class _FolderSource:
         return self.export.has(file)
 
     def display_name(self, file: str) -> str:
-        return file
+        return self.export.name_of(file)
 
     def lines(self, file: str, required: tuple[str, ...]) -> Iterable[CsvRecord]:
         return self.export.lines(file, required, self.sink, self.progress) if self.has(file) else ()
@@ -199,20 +217,24 @@ class _FolderSource:
 
 def _bring_into_mirror(
     export: _Export, mirror: Mirror, sink: RowSink, progress: ProgressCallback
-) -> frozenset[str]:
-    """Bring an export into the mirror, all of it or nothing; the files that it contained."""
-    updated = []
+) -> dict[str, str]:
+    """Bring an export into the mirror, all of it or nothing.
+
+    Returns:
+        The files that it contained, each with its name there.
+    """
+    updated = {}
     with mirror.single_transaction():
         for file in FILES:
             if export.has(file):
                 if export.is_delta(file) and not mirror.sync_state(file):
                     _refuse_delta(file)
-                _FileUpdate(mirror, file, sink).apply(export, progress)
-                updated.append(file)
+                _FileUpdate(mirror, file, export.name_of(file), sink).apply(export, progress)
+                updated[file] = export.name_of(file)
             elif not export.holds_changes:
                 mirror.begin(file, None, sweeps=True)
                 mirror.finish(file, 0)
-    return frozenset(updated)
+    return updated
 
 
 class _FileUpdate:
@@ -223,8 +245,8 @@ class _FileUpdate:
     ones.
     """
 
-    def __init__(self, mirror: Mirror, file: str, sink: RowSink) -> None:
-        self.mirror, self.file, self.sink = mirror, file, sink
+    def __init__(self, mirror: Mirror, file: str, name: str, sink: RowSink) -> None:
+        self.mirror, self.file, self.name, self.sink = mirror, file, name, sink
         self.load_number = int(mirror.sync_state(file) or 0) + 1
         self.page: dict[str, dict[str, Any] | None] = {}
         self.stored = 0
@@ -240,7 +262,7 @@ class _FileUpdate:
         ):
             fields = _redacted(record)
             if is_deleted(fields) and not expected.is_extension:
-                self.sink.ignore(self.file, "deleted at the source")
+                self.sink.ignore(self.name, "deleted at the source")
                 self._put(_record_id(self.file, record), None)
             else:
                 self._put(
@@ -249,7 +271,7 @@ class _FileUpdate:
                 )
         self._write_page()
         for _ in range(self.stored - self.mirror.count_seen(self.file)):
-            self.sink.ignore(self.file, "said anew further down in the same file")
+            self.sink.ignore(self.name, "said anew further down in the same file")
         self.mirror.finish(self.file, self.load_number)
 
     def quarantine(self, row: BadRow) -> None:
@@ -265,6 +287,9 @@ class _FileUpdate:
 
     def drop_column(self, file: str, column: str, kind: str) -> None:
         self.sink.drop_column(file, column, kind)
+
+    def note(self, text: str) -> None:
+        self.sink.note(text)
 
     def _put(self, id_: str, body: dict[str, Any] | None) -> None:
         self.page[id_] = body
@@ -300,10 +325,13 @@ def _redacted(record: CsvRecord) -> dict[str, str]:
 
 @dataclass
 class _MirrorSource:
-    """The records of the whole mirror; `taken` are the files of the export that was just read."""
+    """The records of the whole mirror.
+
+    `taken` are the files of the export that was just read, each with its name there.
+    """
 
     mirror: Mirror
-    taken: frozenset[str]
+    taken: Mapping[str, str]
     sink: RowSink
     progress: ProgressCallback
     has_students_only: bool = False
@@ -312,9 +340,10 @@ class _MirrorSource:
         return bool(self.mirror.sync_state(file))
 
     def display_name(self, file: str) -> str:
-        return file
+        return self.taken.get(file, file)
 
     def lines(self, file: str, required: tuple[str, ...]) -> Iterable[CsvRecord]:
+        name = self.display_name(file)
         empty = dict.fromkeys(FILES[file].columns, "")
         earlier = _EARLIER_LOADS.format(file)
         total = self.mirror.count(file)
@@ -327,7 +356,7 @@ class _MirrorSource:
             if "fields" in body:
                 fields = empty | body["fields"]
                 yield CsvRecord(
-                    file=file if is_new else earlier,
+                    file=name if is_new else earlier,
                     line_number=body["line"],
                     fields=fields,
                     raw=format_csv_line(fields.values()),
@@ -339,13 +368,13 @@ class _MirrorSource:
                     BadRow(earlier, body["line"], column, reason, _RAW_OF_EARLIER_LOAD)
                 )
             if read % _PAGE_SIZE == 0:
-                self.progress(file, read, total)
+                self.progress(name, read, total)
         # The mirror still counts the records of erased students, but no longer yields them.
         counted_of_this_load = self.mirror.count_seen(file) if this_load else 0
         counted_of_earlier = total - counted_of_this_load
-        self._ignore_erased(file, counted_of_this_load - read_of_this_load)
+        self._ignore_erased(name, counted_of_this_load - read_of_this_load)
         self._ignore_erased(earlier, counted_of_earlier - (read - read_of_this_load))
-        self.progress(file, total, max(total, 1))
+        self.progress(name, total, max(total, 1))
 
     def _ignore_erased(self, file: str, count: int) -> None:
         for _ in range(count):

@@ -33,7 +33,14 @@ from functools import lru_cache, partial
 from typing import Protocol
 
 from records.canonical.never_ingest import redact
-from records.canonical.quarantine import BadRow, BadValue, Value, convert
+from records.canonical.quarantine import (
+    BadRow,
+    BadValue,
+    Value,
+    convert,
+    date_as_iso,
+    lost_zeros_hint,
+)
 from records.canonical.schema import ABSENT_STATUSES, ATTENDANCE_STATUSES, canonical_table
 from records.connectors.csv_files import CsvRecord, RowReader, quarantine_record
 from records.connectors.grade_levels import listed_grade_levels
@@ -183,7 +190,7 @@ def required_columns(file: str, *, has_roles: bool) -> tuple[str, ...]:
 
 def is_deleted(fields: Mapping[str, str]) -> bool:
     """Whether the source marks a record as deleted."""
-    return fields.get("status", "").strip().lower() in _DELETED_STATUSES
+    return "".join(fields.get("status", "").split()).lower() in _DELETED_STATUSES
 
 
 @dataclass(frozen=True)
@@ -202,8 +209,8 @@ class OneRosterRole:
             fields.get("role", "").strip().lower(),
             fields.get("orgSourcedId", "").strip(),
             fields.get("roleType", "").strip().lower() == "primary",
-            fields.get("beginDate", "").strip()[:10],
-            fields.get("endDate", "").strip()[:10],
+            date_as_iso(fields.get("beginDate", "")),
+            date_as_iso(fields.get("endDate", "")),
         )
 
 
@@ -512,8 +519,8 @@ class OneRosterNormalizer:
                 continue
             try:
                 start, end = (
-                    convert(column, record.fields["startDate"]),
-                    convert(column, record.fields["endDate"]),
+                    convert(column, record.fields["startDate"], "startDate"),
+                    convert(column, record.fields["endDate"], "endDate"),
                 )
             except BadValue as error:
                 self._quarantine_error(record, error)
@@ -566,7 +573,7 @@ class OneRosterNormalizer:
                 continue
             try:
                 row = {
-                    name: convert(table.column(name), record.fields[source])
+                    name: convert(table.column(name), record.fields[source], source)
                     for name, source in (
                         ("student_id", "sourcedId"),
                         ("first_name", "givenName"),
@@ -697,7 +704,10 @@ class OneRosterNormalizer:
         else:
             users = self.source.display_name("users.csv")
             self._quarantine(
-                record, column, f"no student in {users} has the identifier {student!r}"
+                record,
+                column,
+                f"no student in {users} has the identifier {student!r}"
+                + lost_zeros_hint(student, self.students.keys()),
             )
         return None
 
@@ -720,6 +730,7 @@ class OneRosterNormalizer:
                 born = convert(
                     birth_date_column,
                     record.fields.get("birthDate") or record.fields.get("birthdate"),
+                    "birthDate",
                 )
             except BadValue as error:
                 self._quarantine_error(record, error)
@@ -850,7 +861,8 @@ class OneRosterNormalizer:
             classes = self.source.display_name("classes.csv")
             raise BadValue("classSourcedId", f"no school: {classes} does not have this class")
         begun, ended = (
-            convert(_EXIT_DATE, record.fields.get(name, "")) for name in ("beginDate", "endDate")
+            convert(_EXIT_DATE, record.fields.get(name, ""), name)
+            for name in ("beginDate", "endDate")
         )
         first = begun if isinstance(begun, date) else self._first_day(in_class)
         last = ended if isinstance(ended, date) else None
@@ -891,8 +903,8 @@ class OneRosterNormalizer:
             if not self._is_live(record):
                 continue
             try:
-                due = convert(due_column, record.fields.get("dueDate"))
-                most = convert(_MARK, record.fields.get("resultValueMax"))
+                due = convert(due_column, record.fields.get("dueDate"), "dueDate")
+                most = convert(_MARK, record.fields.get("resultValueMax"), "resultValueMax")
             except BadValue as error:
                 self._quarantine_error(record, error)
                 continue
@@ -945,7 +957,7 @@ class OneRosterNormalizer:
         Raises:
             BadValue: the score is not a number, or is below 0.
         """
-        score = convert(_MARK, fields["score"])
+        score = convert(_MARK, fields["score"], "score")
         if not isinstance(score, float):
             if fields.get("textScore", "").strip():
                 self.counted["results with a mark in words only; it stays unknown"] += 1

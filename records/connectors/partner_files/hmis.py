@@ -26,6 +26,7 @@ from records.connectors.csv_files import (
     quarantine_record,
     read_csv,
 )
+from records.connectors.file_names import files_by_name, find_file
 from records.connectors.partner_files.participant_list import ParticipantList
 from records.connectors.partner_files.service_history import (
     AWAITING_IDENTIFICATION,
@@ -239,17 +240,19 @@ class Hmis:
         Raises:
             SourceRefused: there is no `Enrollment.csv`, or a header lacks a column.
         """
-        if not (directory / "Enrollment.csv").is_file():
+        files = files_by_name(directory, _COLUMNS)
+        if "Enrollment.csv" not in files:
             raise SourceRefused(
                 f"{directory} has no Enrollment.csv: this is not an HMIS CSV export"
             )
-        for path in sorted(directory.glob("*.csv")):
-            _report_dropped_columns(path, sink)
+        for file, path in files.items():
+            if path.name.casefold().endswith(".csv"):
+                _report_dropped_columns(file, path, sink)
         for file, stays_empty in _STAYS_EMPTY.items():
-            if not (directory / file).is_file():
+            if file not in files:
                 sink.missing(file, stays_empty)
         _HmisReader(
-            str(self.organization_id), self.links, self.non_students, directory, sink, progress
+            str(self.organization_id), self.links, self.non_students, files, sink, progress
         ).run()
 
 
@@ -259,10 +262,10 @@ def read_clients(directory: Path, organization_id: str) -> ParticipantList:
     Raises:
         SourceRefused: there is no `Client.csv`, or it lacks a column.
     """
-    path = directory / "Client.csv"
+    path = find_file(directory, "Client.csv")
     if not path.is_file():
         raise SourceRefused(f"{directory} has no Client.csv: no clients can be linked to students")
-    if not set(_CLIENT_COLUMNS[:-1]) <= set(next(iter_readable_rows(path))):
+    if not set(_CLIENT_COLUMNS[:-1]) <= set(next(iter_readable_rows(path, _CLIENT_COLUMNS))):
         # Without a header the first line is a child, whom the reader's own words would repeat.
         raise SourceRefused(
             f"{path.name}, line 1: the header must name each of {', '.join(_CLIENT_COLUMNS[:-1])}"
@@ -275,6 +278,8 @@ def read_clients(directory: Path, organization_id: str) -> ParticipantList:
         clients,
         lambda file, done, total: None,
         allowed_columns=_CLIENT_COLUMNS,
+        known_columns=_CLIENT_COLUMNS,
+        date_columns=(),
     ):
         personal_id, first, last, born = (
             record.fields[name].strip() for name in _CLIENT_COLUMNS[:-1]
@@ -304,13 +309,13 @@ def _birth_date(text: str) -> date | None:
         return None
 
 
-def _report_dropped_columns(path: Path, sink: RowSink) -> None:
+def _report_dropped_columns(file: str, path: Path, sink: RowSink) -> None:
     header = next(iter_readable_rows(path))
     for name in header:
         kind = _KIND_OF.get(name)
         if kind is not None and prohibited_kind(name) is None:
             sink.drop_column(path.name, name, kind)
-    if path.name not in _COLUMNS:
+    if file not in _COLUMNS:
         for name in header:
             prohibited = prohibited_kind(name)
             if prohibited is not None:
@@ -324,13 +329,13 @@ class _HmisReader:
         organization_id: str,
         links: Mapping[str, str],
         non_students: Collection[str],
-        directory: Path,
+        files: Mapping[str, Path],
         sink: RowSink,
         progress: ProgressCallback,
     ) -> None:
         self.organization_id, self.links, self.non_students = organization_id, links, non_students
         self.non_student_enrollments: set[str] = set()
-        self.directory, self.sink, self.progress = directory, sink, progress
+        self.files, self.sink, self.progress = files, sink, progress
         self.exits: dict[str, tuple[CsvRecord, date, str]] = {}
         self.enrollments: dict[str, tuple[str, str]] = {}
 
@@ -342,17 +347,21 @@ class _HmisReader:
 
     def _records(self, file: str) -> Iterator[CsvRecord]:
         """The records of a file that are not marked as deleted and not about a non-student."""
-        path = self.directory / file
-        if not path.is_file():
+        if file not in self.files:
             return
         columns = _COLUMNS[file]
         for record in read_csv(
-            path, columns[:-1], self.sink, self.progress, allowed_columns=frozenset(columns)
+            self.files[file],
+            columns[:-1],
+            self.sink,
+            self.progress,
+            allowed_columns=frozenset(columns),
+            known_columns=columns,
         ):
             if record.fields.get("DateDeleted", "").strip():
-                self.sink.ignore(file, "deleted at the source")
+                self.sink.ignore(record.file, "deleted at the source")
             elif record.fields.get("PersonalID", "").strip() in self.non_students:
-                self.sink.ignore(file, NOT_A_STUDENT_REASON)
+                self.sink.ignore(record.file, NOT_A_STUDENT_REASON)
                 self.non_student_enrollments.add(record.fields["EnrollmentID"].strip())
             else:
                 yield record
@@ -360,10 +369,8 @@ class _HmisReader:
     def _program_id(self, project: str) -> str:
         return f"{self.organization_id}-{project}"
 
-    def _quarantine(self, file: str, record: CsvRecord, column: str, reason: str) -> None:
-        self.sink.quarantine(
-            BadRow(file, record.line_number, column, reason, record.raw, record.columns)
-        )
+    def _quarantine(self, record: CsvRecord, column: str, reason: str) -> None:
+        quarantine_record(self.sink, record.file, record, BadValue(column, reason))
 
     def _projects(self) -> None:
         reader = RowReader(
@@ -374,7 +381,7 @@ class _HmisReader:
             try:
                 row = reader.row(record)
             except BadValue as error:
-                quarantine_record(self.sink, "Project.csv", record, error)
+                quarantine_record(self.sink, record.file, record, error)
                 continue
             housing = record.fields["ProjectType"].strip() != _NOT_HOUSING
             row |= {
@@ -382,7 +389,7 @@ class _HmisReader:
                 "organization_id": self.organization_id,
                 "support": "housing_help" if housing else None,
             }
-            self.sink.keep("programs", row, "Project.csv", record.line_number)
+            self.sink.keep("programs", row, record.file, record.line_number)
 
     def _exits(self) -> None:
         day_column = canonical_table("service_sessions").column("date")
@@ -396,14 +403,12 @@ class _HmisReader:
                 columns=format_csv_line(kept_columns),
             )
             try:
-                day = convert(day_column, record.fields["ExitDate"])
+                day = convert(day_column, record.fields["ExitDate"], "ExitDate")
             except BadValue as error:
-                quarantine_record(self.sink, "Exit.csv", record, BadValue("ExitDate", error.reason))
+                quarantine_record(self.sink, record.file, record, error)
                 continue
             if enrollment in self.exits:
-                self._quarantine(
-                    "Exit.csv", record, "EnrollmentID", "an earlier line ends the same enrolment"
-                )
+                self._quarantine(record, "EnrollmentID", "an earlier line ends the same enrolment")
                 continue
             destination = record.fields["Destination"].strip()
             is_permanent = destination.isdigit() and int(destination) in _PERMANENT_HOUSING
@@ -429,9 +434,9 @@ class _HmisReader:
             try:
                 row = reader.row(record)
             except BadValue as error:
-                quarantine_record(self.sink, file, record, error)
+                quarantine_record(self.sink, record.file, record, error)
                 continue
-            student = self._linked_student(file, record)
+            student = self._linked_student(record)
             if student is None:
                 continue
             enrollment, program_id = (
@@ -446,25 +451,24 @@ class _HmisReader:
             if enrollment in self.exits:
                 _, row["end_date"], row["exit_reason"] = self.exits[enrollment]
             self.enrollments[enrollment] = student, program_id
-            self.sink.keep("service_enrollments", row, file, record.line_number)
+            self.sink.keep("service_enrollments", row, record.file, record.line_number)
         for enrollment, (record, _, _) in self.exits.items():
             if enrollment in self.enrollments:
-                self.sink.use("Exit.csv")
+                self.sink.use(record.file)
             elif enrollment in self.non_student_enrollments:
-                self.sink.ignore("Exit.csv", NOT_A_STUDENT_REASON)
+                self.sink.ignore(record.file, NOT_A_STUDENT_REASON)
             else:
                 self._quarantine(
-                    "Exit.csv",
                     record,
                     "EnrollmentID",
                     "no enrolment was loaded that this exit ends",
                 )
 
-    def _linked_student(self, file: str, record: CsvRecord) -> str | None:
+    def _linked_student(self, record: CsvRecord) -> str | None:
         """The student of a record; None, and quarantined, while the client is not identified."""
         student = self.links.get(record.fields["PersonalID"].strip())
         if student is None:
-            self._quarantine(file, record, "PersonalID", AWAITING_IDENTIFICATION)
+            self._quarantine(record, "PersonalID", AWAITING_IDENTIFICATION)
         return student
 
     def _services(self) -> None:
@@ -472,23 +476,21 @@ class _HmisReader:
         for record in self._records(file):
             kind = record.fields["RecordType"].strip()
             if kind in _NOT_SESSIONS:
-                self.sink.ignore(file, _NOT_SESSIONS[kind])
+                self.sink.ignore(record.file, _NOT_SESSIONS[kind])
                 continue
             if kind not in _SESSION_KINDS:
                 self._quarantine(
-                    file,
                     record,
                     "RecordType",
                     f"RecordType is {kind!r}; it must be one of "
                     f"{', '.join(sorted(_SESSION_KINDS | _NOT_SESSIONS))}",
                 )
                 continue
-            if (student := self._linked_student(file, record)) is None:
+            if (student := self._linked_student(record)) is None:
                 continue
             enrollment = self.enrollments.get(record.fields["EnrollmentID"].strip())
             if enrollment is None or enrollment[0] != student:
                 self._quarantine(
-                    file,
                     record,
                     "EnrollmentID",
                     "no enrolment of this person was loaded that it belongs to",
@@ -502,14 +504,16 @@ class _HmisReader:
                     "session_id": convert(
                         canonical_table("service_sessions").column("session_id"),
                         record.fields["ServicesID"],
+                        "ServicesID",
                     ),
                     "date": convert(
                         canonical_table("service_sessions").column("date"),
                         record.fields["DateProvided"],
+                        "DateProvided",
                     ),
                     "attended": True,
                 }
             except BadValue as error:
-                quarantine_record(self.sink, file, record, error)
+                quarantine_record(self.sink, record.file, record, error)
                 continue
-            self.sink.keep("service_sessions", row, file, record.line_number)
+            self.sink.keep("service_sessions", row, record.file, record.line_number)

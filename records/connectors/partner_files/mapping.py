@@ -80,7 +80,18 @@ FILE_KINDS: dict[str, FileKind] = {
 }
 _ALTERNATIVES = (("student_id", "participant_id"), ("minutes", "hours", "start_time"))
 """Columns of which a file may map only one."""
-_FILE_PARTS = ("name", "holds", "dates", "columns", "values", "leave_out", "constants")
+DATE_COLUMNS = ("start_date", "end_date", "date")
+"""What a mapping may name that is a date."""
+_FILE_PARTS = (
+    "name",
+    "holds",
+    "header_line",
+    "dates",
+    "columns",
+    "values",
+    "leave_out",
+    "constants",
+)
 _MAPPING_PARTS = ("organization_id", "programs", "file")
 _DATE_WORDS = {"YYYY": "%Y", "YY": "%y", "MM": "%m", "DD": "%d"}
 _DATE_FORMAT = re.compile(r"(YYYY|YY|MM|DD)([-/. ]?)(YYYY|YY|MM|DD)\2(YYYY|YY|MM|DD)")
@@ -92,7 +103,7 @@ class FileMapping:
 
     `columns` maps each canonical column to the export's: one, or for `session_id` several that
     together identify a session. `values` and `leave_out` are keyed by the export's own words, in
-    lower case.
+    lower case. Lines above `header_line`, such as a report's title, are ignored.
     """
 
     name: str
@@ -102,10 +113,16 @@ class FileMapping:
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     leave_out: Mapping[str, frozenset[str]] = field(default_factory=dict)
     constants: Mapping[str, str] = field(default_factory=dict)
+    header_line: int = 1
 
     @property
     def kind(self) -> FileKind:
         return FILE_KINDS[self.holds]
+
+    @property
+    def date_headers(self) -> tuple[str, ...]:
+        """The export's columns that are mapped to dates."""
+        return tuple(header for name in DATE_COLUMNS for header in self.columns.get(name, ()))
 
     def read_date(self, text: str) -> date | None:
         """The date of a text in one of the file's formats, None if in none; drops a time."""
@@ -235,6 +252,7 @@ class _MappingReader:
         return replace(
             mapped,
             constants=constants,
+            header_line=self.header_line(path, table),
             values=self.values(path, mapped, table),
             leave_out=self.leave_out(path, mapped, table),
         )
@@ -272,6 +290,16 @@ class _MappingReader:
         if ("start_time" in columns) != ("end_time" in columns):
             self.refuse((*path, "columns"), "start_time and end_time are of use only together")
         return columns
+
+    def header_line(self, path: TomlPath, table: dict[str, Any]) -> int:
+        line = table.get("header_line", 1)
+        if type(line) is not int or line < 1:
+            self.refuse(
+                (*path, "header_line"),
+                f"header_line is {line!r}; it must be the number of the line with the names of the"
+                " columns",
+            )
+        return int(line)
 
     def dates(self, path: TomlPath, table: dict[str, Any]) -> tuple[str, ...]:
         key_path = (*path, "dates")

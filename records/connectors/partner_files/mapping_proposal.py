@@ -21,11 +21,13 @@ from typing import NamedTuple
 
 from records.canonical.never_ingest import prohibited_kind
 from records.canonical.schema import SUPPORTS
-from records.connectors.csv_files import iter_readable_rows
+from records.connectors.csv_files import HEADER_WITHIN, first_lines, iter_readable_rows
 from records.connectors.partner_files.mapping import FILE_KINDS, FileMapping, normalize_word
 from records.connectors.protocol import SourceRefused
 
 _SAMPLE_ROWS = 10_000
+_ENOUGH_NAMES = 2
+_ENOUGH_FIELDS = 3
 _SEE_QUESTION = "see question below"
 _KNOWN_NAMES: dict[str, tuple[str, ...]] = {
     "student_id": (
@@ -173,6 +175,7 @@ _AMBIGUOUS = {
     "time spent": "is it in minutes (minutes) or in hours (hours)?",
     "time spent on contact": "is it in minutes (minutes) or in hours (hours)?",
 }
+_ALL_NAMES = frozenset(_AMBIGUOUS).union(*_KNOWN_NAMES.values())
 _SIMILAR_ENOUGH = 0.88
 _DATE_FORMATS = (
     "YYYY-MM-DD",
@@ -279,6 +282,7 @@ class FileProposal:
     ignored_codes: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
+    header_line: int = 1
 
     def column_for(self, target: str) -> str | None:
         """The column proposed for a target, or None."""
@@ -288,18 +292,43 @@ class FileProposal:
 def propose_file(path: Path) -> FileProposal:
     """Propose what a file contains, from its header and its first 10,000 records.
 
+    The header is the first line, or the line among the first 20 that names more columns.
+
     Raises:
         SourceRefused: there is no header, or the first line is a record.
     """
-    records = iter_readable_rows(path)
+    line = _find_header(path)
+    records = iter_readable_rows(path, header_line=line)
     header = next(records)
     rows = list(islice(records, _SAMPLE_ROWS))
     shapes = {name: _shape([row[position] for row in rows]) for position, name in enumerate(header)}
     if any(_shape([name]).is_value for name in header):
         raise SourceRefused(
-            f"{path.name}, line 1: this is a record; the names of the columns must come first"
+            f"{path.name}, line {line}: this is a record; the names of the columns must come first"
         )
-    return _FileInspection(path.name, header, shapes).propose()
+    return _FileInspection(path.name, header, shapes, line).propose()
+
+
+def _find_header(path: Path) -> int:
+    """The line that looks like the header: the first, unless a later one names more columns.
+
+    Where none names columns that are known, it is the first of at least three names, if all lines
+    above it have one field at most, as a report's title has.
+    """
+    lines = first_lines(path, HEADER_WITHIN)
+    found = [_count_known_names(names) for names in lines]
+    best = max(found, default=0)
+    if best >= _ENOUGH_NAMES:
+        return found.index(best) + 1
+    filled = [[name for name in names if name] for names in lines]
+    below = next((number for number, names in enumerate(filled) if len(names) > 1), 0)
+    are_names = not any(_shape([name]).is_value for name in filled[below])
+    return below + 1 if len(filled[below]) >= _ENOUGH_FIELDS and are_names else 1
+
+
+def _count_known_names(names: Sequence[str]) -> int:
+    """How many different fields of a line are names of columns that are known."""
+    return sum(_plain_words(name) in _ALL_NAMES for name in dict.fromkeys(names))
 
 
 def draft_mapping(files: Sequence[FileProposal], organization_id: str | None) -> str:
@@ -347,6 +376,8 @@ def _draft_file(proposal: FileProposal) -> list[str]:
         f"name = {_toml_string(proposal.file)}",
         f"holds = {_toml_string(proposal.holds)}",
     ]
+    if proposal.header_line > 1:
+        lines.append(f"header_line = {proposal.header_line}")
     if proposal.dates:
         lines.append(
             f"{'# ' if len(proposal.dates) > 1 else ''}dates ="
@@ -496,9 +527,18 @@ class _Candidate(NamedTuple):
 class _FileInspection:
     """One file while its mapping is proposed."""
 
-    def __init__(self, file: str, header: list[str], shapes: Mapping[str, _Shape]) -> None:
+    def __init__(
+        self, file: str, header: list[str], shapes: Mapping[str, _Shape], header_line: int = 1
+    ) -> None:
         self.file, self.header, self.shapes = file, header, shapes
+        self.header_line = header_line
         self.questions: list[str] = []
+        if header_line > 1:
+            above = "line 1" if header_line == 2 else f"lines 1 to {header_line - 1}"
+            self.ask(
+                f"line {header_line} looks like the header, so {above} above it would be left out"
+                f" (header_line = {header_line}): is that right?"
+            )
 
     def propose(self) -> FileProposal:
         matches = {
@@ -512,7 +552,13 @@ class _FileInspection:
                 "it is not clear what this file holds: programs, enrollments, exits or sessions"
             )
             unmapped = tuple(self._unmapped(header) for header in self.header)
-            return FileProposal(self.file, None, unmapped, questions=self.all_questions)
+            return FileProposal(
+                self.file,
+                None,
+                unmapped,
+                questions=self.all_questions,
+                header_line=self.header_line,
+            )
         columns = self._columns(matches, holds)
         proposal = FileProposal(self.file, holds, columns)
         session_key = self._session(proposal) if holds == "sessions" else ()
@@ -530,6 +576,7 @@ class _FileInspection:
             ignored_codes,
             programs,
             self.all_questions,
+            self.header_line,
         )
 
     @property

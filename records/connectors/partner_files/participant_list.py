@@ -62,6 +62,7 @@ class ParticipantList:
     repeated: int = 0
     ignored: Counter[str] = field(default_factory=Counter)
     dropped: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def read(self) -> int:
@@ -75,6 +76,9 @@ class ParticipantList:
 
     def drop_column(self, file: str, column: str, kind: str) -> None:
         self.dropped[column] = kind
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def read_participants(path: Path, organization_id: str) -> ParticipantList:
@@ -101,6 +105,7 @@ def _read(path: Path, organization_id: str) -> ParticipantList:
         participants,
         lambda file, done, total: None,
         allowed_columns=COLUMN_NAMES,
+        has_footer=True,
     ):
         try:
             participant = _participant(record, organization_id)

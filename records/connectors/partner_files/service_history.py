@@ -12,12 +12,19 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from records.canonical.quarantine import BadRow, BadValue, Value, convert
+from records.canonical.quarantine import BadRow, BadValue, Value, convert, refuse_shortened
 from records.canonical.schema import Column, canonical_table
 from records.connectors.csv_files import CsvRecord, RowReader, quarantine_record, read_csv
-from records.connectors.partner_files.mapping import FileMapping, ServiceMapping, normalize_word
+from records.connectors.file_names import files_by_name
+from records.connectors.partner_files.mapping import (
+    DATE_COLUMNS,
+    FileMapping,
+    ServiceMapping,
+    normalize_word,
+)
 from records.connectors.protocol import RowSink, SourceRefused
 from records.system.progress import ProgressCallback
 
@@ -88,12 +95,18 @@ class ServiceHistory:
                 self.mapping, self.links, self.non_students, directory, sink, progress
             ).run()
             return
-        if not any((directory / file).is_file() for file in PLAIN_FILES):
+        files = files_by_name(directory, PLAIN_FILES)
+        if not files.keys() & PLAIN_FILES.keys():
             raise SourceRefused(f"{directory} holds none of {', '.join(PLAIN_FILES)}")
         for file, name in PLAIN_FILES.items():
-            if (directory / file).is_file():
+            if file in files:
                 read_canonical_file(
-                    directory / file, name, sink, progress, organization_id=self.organization_id
+                    files[file],
+                    name,
+                    sink,
+                    progress,
+                    organization_id=self.organization_id,
+                    has_footer=True,
                 )
             else:
                 sink.missing(file, _STAYS_EMPTY[file.removesuffix(".csv")])
@@ -106,12 +119,15 @@ def read_canonical_file(
     progress: ProgressCallback,
     student_column: str = "student_id",
     organization_id: str | None = None,
+    *,
+    has_footer: bool = False,
 ) -> None:
     """Read a file whose columns are those of a canonical table into that table.
 
     Args:
         student_column: the file's column that stands for `student_id`.
         organization_id: the one organization that its rows may name; None allows any.
+        has_footer: whether a report's footer may stand below its records.
     """
     canonical = canonical_table(name)
     renamed = {"student_id": student_column}
@@ -119,7 +135,10 @@ def read_canonical_file(
         renamed.get(column.name, column.name) for column in canonical.columns if column.required
     )
     reader = RowReader(canonical, renamed)
-    for record in read_csv(path, required, sink, progress):
+    known = tuple(renamed.get(column.name, column.name) for column in canonical.columns)
+    for record in read_csv(
+        path, required, sink, progress, known_columns=known, has_footer=has_footer
+    ):
         try:
             row = reader.row(record)
             if organization_id is not None and row["organization_id"] != organization_id:
@@ -197,8 +216,13 @@ class _MappedExport:
 
     def _files(self) -> list[tuple[Path, FileMapping]]:
         files: list[tuple[Path, FileMapping]] = []
+        present = files_by_name(self.directory, (mapped.name for mapped in self.mapping.files))
         for mapped in self.mapping.files:
-            paths = sorted(path for path in self.directory.glob(mapped.name) if path.is_file())
+            paths = [
+                path
+                for name, path in present.items()
+                if name == mapped.name or fnmatchcase(path.name.casefold(), mapped.name.casefold())
+            ]
             if not paths:
                 self.sink.missing(mapped.name, _STAYS_EMPTY[mapped.holds])
             files += [(path, mapped) for path in paths]
@@ -213,8 +237,8 @@ class _MappedExport:
                 raise SourceRefused(
                     f"{self.mapping.file} names {name} in two places; a file is read once"
                 )
-        for path in sorted(self.directory.glob("*.csv")):
-            if path.name not in names_read:
+        for path in present.values():
+            if path.suffix.casefold() == ".csv" and path.name not in names_read:
                 self.sink.note(f"{path.name} is not in {self.mapping.file}; it was left alone")
         return files
 
@@ -225,7 +249,14 @@ class _MappedExport:
         headers = tuple(header for several in mapped.columns.values() for header in several)
         reader = _MappedReader(mapped, self.mapping, self.links)
         for record in read_csv(
-            path, headers, self.sink, self.progress, allowed_columns=frozenset(headers)
+            path,
+            headers,
+            self.sink,
+            self.progress,
+            allowed_columns=frozenset(headers),
+            header_line=mapped.header_line,
+            has_footer=True,
+            date_columns=() if mapped.dates else mapped.date_headers,
         ):
             left_out = reader.reason_left_out(record)
             if left_out is None and reader.participant_id(record) in self.non_students:
@@ -354,66 +385,63 @@ class _MappedReader:
         if name in mapped.constants or not headers:
             constant = convert(replace(column, required=False), mapped.constants.get(name))
             return lambda record: constant
-        # Errors name the export's own column.
-        named = replace(column, name=headers[0])
         if len(headers) > 1:
             return lambda record: convert(
-                named, "/".join(record.fields[header].strip() for header in headers)
+                column, "/".join(record.fields[header].strip() for header in headers), headers[0]
             )
-        return _memoized(headers[0], self._text_reader(name, named))
+        return _memoized(headers[0], self._text_reader(column, headers[0]))
 
-    def _text_reader(self, name: str, named: Column) -> Callable[[str], Value]:
-        """How the text of a single mapped column is read."""
-        if name in ("start_date", "end_date", "date"):
-            return lambda text: self._date(named, text)
-        if name == "program_id" and self.mapping.programs:
-            return lambda text: self._program(named, text)
-        if name == "minutes":
-            return lambda text: _duration(named.name, text.strip(), 1)
-        words = self.mapped.values.get(name)
+    def _text_reader(self, column: Column, header: str) -> Callable[[str], Value]:
+        """How the text of a single mapped column is read. Errors name the export's own column."""
+        if column.name in DATE_COLUMNS:
+            return lambda text: self._date(column, header, text)
+        if column.name == "program_id" and self.mapping.programs:
+            return lambda text: self._program(column, header, text)
+        if column.name == "minutes":
+            return lambda text: _duration(header, text.strip(), 1)
+        words = self.mapped.values.get(column.name)
         if words is None:
-            return lambda text: convert(named, text)
-        return lambda text: convert(named, self._translate(named, words, text))
+            return lambda text: convert(column, text, header)
+        return lambda text: convert(column, self._translate(header, words, text), header)
 
     def _student(self, text: str) -> Value:
         participant = text.strip()
         header = self._participant_column or ""
         if not participant:
             raise BadValue(header, f"{header} is empty, and a row needs it")
+        refuse_shortened(header, participant)
         try:
             return self.links[participant]
         except KeyError:
             raise BadValue(header, AWAITING_IDENTIFICATION) from None
 
-    def _date(self, column: Column, text: str) -> Value:
+    def _date(self, column: Column, header: str, text: str) -> Value:
         stripped = text.strip()
         if not stripped or not self.mapped.dates:
-            return convert(column, stripped)
+            return convert(column, stripped, header)
         day = self.mapped.read_date(stripped)
         if day is None:
             formats = " or ".join(self.mapped.dates)
-            raise BadValue(
-                column.name, f"{column.name} is {stripped!r}; a date must look like {formats}"
-            )
-        return convert(column, day.isoformat())
+            raise BadValue(header, f"{header} is {stripped!r}; a date must look like {formats}")
+        return convert(column, day.isoformat(), header)
 
-    def _program(self, column: Column, text: str) -> Value:
+    def _program(self, column: Column, header: str, text: str) -> Value:
         known = self.mapping.programs.get(normalize_word(text))
         if known is None and text.strip():
             raise BadValue(
-                column.name, f"{column.name} is {text.strip()!r}, no program in {self.mapping.file}"
+                header, f"{header} is {text.strip()!r}, no program in {self.mapping.file}"
             )
-        return convert(column, known["program_id"] if known else "")
+        return convert(column, known["program_id"] if known else "", header)
 
-    def _translate(self, column: Column, words: Mapping[str, str], text: str) -> str:
+    def _translate(self, header: str, words: Mapping[str, str], text: str) -> str:
         if not text.strip():
             return ""
         try:
             return words[normalize_word(text)]
         except KeyError:
             raise BadValue(
-                column.name,
-                f"{column.name} is {text.strip()!r}, and {self.mapping.file} does not say "
+                header,
+                f"{header} is {text.strip()!r}, and {self.mapping.file} does not say "
                 "what that means",
             ) from None
 
@@ -450,9 +478,7 @@ def _duration(header: str, text: str, minutes_each: int) -> float | None:
     clock = _HOURS_AND_MINUTES.fullmatch(text) if minutes_each == 60 else None
     if clock is not None:
         return 60.0 * int(clock[1]) + int(clock[2])
-    amount = convert(
-        replace(canonical_table("service_sessions").column("minutes"), name=header), text
-    )
+    amount = convert(canonical_table("service_sessions").column("minutes"), text, header)
     if not isinstance(amount, float):
         return None
     if not 0 <= amount * minutes_each <= _MAX_SESSION_MINUTES:

@@ -1,4 +1,4 @@
-"""CSV: every physical line accounted for, whatever happens to a file."""
+"""CSV: every record and every physical line accounted for, whatever happens to a file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from records.canonical.never_ingest import NEVER_INGEST
 from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.partner_files.service_history import ServiceHistory
-from records.connectors.protocol import SourceRefused
+from records.connectors.protocol import FileCount, SourceRefused
 from records.loading.load import load
 from records.snapshots.snapshot import Snapshot
 from tests.records import six_student_district
 from tests.records.conftest import snapshot_of
+from tests.records.connectors.test_mutated_files import data_records
 
 PROGRAMS = "program_id,organization_id,name,support,capacity,cost_per_session,min_grade,max_grade\n"
 SESSIONS = "session_id,student_id,program_id,organization_id,date,attended,minutes\n"
@@ -83,7 +84,7 @@ def test_however_a_file_is_damaged_each_physical_line_is_accounted_for(mutations
             merge=True,
         )
         count = next(count for count in report.files if count.file == "sessions.csv")
-        assert count.read == physical
+        assert count.read == len(data_records(SESSIONS.encode() + bytes(data)))
         bad = [
             row
             for row in Snapshot.current(home).quarantined().to_pylist()
@@ -97,6 +98,114 @@ def test_however_a_file_is_damaged_each_physical_line_is_accounted_for(mutations
         loaded = Snapshot.current(home).path / "service_sessions.parquet"
         in_table = pq.read_metadata(loaded).num_rows if loaded.exists() else 0
         assert in_table + report.waiting.get("service_sessions", 0) == count.kept
+
+
+LINE_ITEMS = "sourcedId,title,description,classSourcedId,dueDate\n"
+ROSTER = {
+    "users.csv": "sourcedId,role,givenName,familyName\n1,student,Ann,Lee\n",
+    "classes.csv": "sourcedId,title,schoolSourcedId\nk1,Math,100\n",
+}
+
+
+def load_line_items(where: Path, text: str) -> tuple[FileCount, list[str], list[tuple[int, str]]]:
+    """What became of lineItems.csv: its count, the titles that have a mark, and what is bad."""
+    folder = where / "in"
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, content in ROSTER.items():
+        (folder / file).write_text(content)
+    header = LINE_ITEMS if "\n" in text else LINE_ITEMS.replace("\n", "\r")
+    (folder / "lineItems.csv").write_bytes((header + text).encode())
+    results = "".join(f"R{n},L{n},1,50\n" for n in range(1, 10))
+    (folder / "results.csv").write_text(
+        f"sourcedId,lineItemSourcedId,studentSourcedId,score\n{results}"
+    )
+    report = load(OneRosterFiles(), folder, where)
+    [count] = [count for count in report.files if count.file == "lineItems.csv"]
+    snapshot = Snapshot.current(where)
+    titles = snapshot.table("gradebook_entries")["title"].to_pyarrow().to_pylist()
+    bad = [
+        (row["line"], row["reason"])
+        for row in snapshot.quarantined().to_pylist()
+        if row["file"] == "lineItems.csv"
+    ]
+    return count, titles, bad
+
+
+UNCLOSED = "a quotation mark is opened and not closed on the same line"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'L1,Essay,"Read.\nWrite.",k1,\nL2,Quiz,,k1,\n',
+        'L1,Essay,"Read.\r\n\r\nWrite ""two"" pages.",k1,\r\nL2,Quiz,,k1,\r\n',
+        'L1,Essay,"One, two,\nthree\nand ""four"", five",k1,\nL2,Quiz,"a\nb",k1,',
+        f'L1,Essay,"{"more" + chr(10) * 49}",k1,\nL2,Quiz,"",k1,\n',
+        'L1,Essay,"Read.\rWrite.",k1,\rL2,Quiz,,k1,\r',
+    ],
+)
+def test_a_quoted_field_may_hold_line_breaks(text: str, tmp_path: Path):
+    count, titles, bad = load_line_items(tmp_path, text)
+    assert (count.read, count.kept, bad) == (2, 2, []), "a record counts once"
+    assert sorted(titles) == ["Essay", "Quiz"]
+
+
+def test_the_lines_below_a_record_of_several_lines_keep_their_numbers(tmp_path: Path):
+    text = 'L1,Essay,"Read.\nWrite.",k1,\nL2,Quiz,,k1,soon\nL3,Essay,"a\nb",k1,later\n'
+    _, _, bad = load_line_items(tmp_path, text)
+    assert [line for line, _ in bad] == [4, 5]
+    rows = Snapshot.current(tmp_path).quarantined().to_pylist()
+    assert 'L3,Essay,"a\nb",k1,later' in [row["raw"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        # The next line closes no quote, has quotes of its own, or would make too many fields.
+        ('L1,Essay,"Read.,k1,\nL2,Quiz,,k1,\n', ["Quiz"]),
+        ('L1,Essay,"Read.,k1,\nL2,"Quiz",,k1,\n', ["Quiz"]),
+        ('L1,Essay,"Read.,k1,\nL2,Quiz,"",k1,\nL3,Map,"x",k1,\n', ["Map", "Quiz"]),
+        # A later damaged line would close the quote, and a good one stands between them.
+        ('L1,Essay,"Read.,k1,\nL2,Quiz,,k1,\nL3 is cut",k1,\n', ["Quiz"]),
+        ('L1,Essay,"Read.\nL2,Quiz,,k1,\nL3,Map,,k1,\nL4 pages.",k1,\n', ["Map", "Quiz"]),
+        # It closes, and the whole has another number of fields than the header.
+        ('L1,Essay,"Read.\nWrite.",k1\nL2,Quiz,,k1,\n', ["Quiz"]),
+        # It closes too late.
+        (f'L1,Essay,"Read.{chr(10) * 50}Write.",k1,\nL2,Quiz,,k1,\n', ["Quiz"]),
+        ('L2,Quiz,,k1,\nL1,Essay,"Read.\n', ["Quiz"]),
+    ],
+)
+def test_an_unclosed_quote_swallows_no_line_that_is_a_record(
+    text: str, kept: list[str], tmp_path: Path
+):  # R35
+    count, titles, bad = load_line_items(tmp_path, text)
+    assert sorted(titles) == kept
+    assert (
+        count.read
+        == count.kept + count.quarantined + count.ignored
+        == len(data_records((LINE_ITEMS + text).encode()))
+    )
+    assert any(reason == UNCLOSED for _, reason in bad)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_stray_quote_in_one_line_costs_no_other_record(data):  # R35
+    note = st.sampled_from(['"a\nb"', '"a, b\n\nc ""d"""', "", "plain", '"quoted"'])
+    records = [f"x{n},{data.draw(note)},s1,p1,tutors,2026-03-{n:02d},true,45" for n in range(1, 13)]
+    damaged = data.draw(st.integers(0, len(records) - 1))
+    line = f"x{damaged + 1},note,s1,p1,tutors,2026-03-{damaged + 1:02d},true,45"
+    place = data.draw(st.integers(0, len(line)))
+    records[damaged] = line[:place] + '"' + line[place:]
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        snapshot_of(six_student_district.rows() | {"service_sessions": []}, home)
+        header = SESSIONS.replace("session_id,", "session_id,note,")
+        text = header + "\n".join(records) + "\n"
+        load(ServiceHistory(), write_history(home / "in", text.encode()), home, merge=True)
+        table = Snapshot.current(home).table("service_sessions")
+        loaded = set(table["session_id"].to_pyarrow().to_pylist())
+        assert loaded >= {f"x{n + 1}" for n in range(len(records)) if n != damaged}
 
 
 def test_columns_that_are_never_stored_reach_no_disk_even_when_their_line_is_bad(

@@ -186,7 +186,7 @@ def export(folder: Path) -> Path:
             }
             for n in range(1, 8)
         ),
-        {"EnrollmentID": "E8", "PersonalID": "C1", "ProjectID": "11", "EntryDate": "01/08/2026"},
+        {"EnrollmentID": "E8", "PersonalID": "C1", "ProjectID": "11", "EntryDate": "8 January"},
     )
     write(
         folder,
@@ -286,8 +286,8 @@ def test_each_record_that_was_put_aside_says_why(loaded: tuple[LoadReport, Path]
         (
             "Enrollment.csv",
             9,
-            "start_date",
-            "start_date is '01/08/2026'; a date must look like 2026-04-17",
+            "EntryDate",
+            "EntryDate is '8 January'; a date must look like 2026-04-17 or 4/17/2026",
         ),
         ("Exit.csv", 4, "EnrollmentID", "no enrolment was loaded that this exit ends"),
         ("Exit.csv", 5, "EnrollmentID", "an earlier line ends the same enrolment"),

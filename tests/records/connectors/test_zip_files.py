@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from records.connectors.edfi.files import EdFiFiles
 from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.protocol import SourceRefused
 from records.connectors.zip_files import UnpackLimits, open_source_folder
@@ -85,6 +86,56 @@ def test_an_archive_of_one_folder_is_that_folder_and_a_macs_own_files_are_left_o
             open_source_folder(path, tmp_path),
         ):
             pass
+
+
+def test_the_one_folder_with_files_is_found_however_deep_it_is(tmp_path: Path):
+    path = zipped(
+        tmp_path / "x.zip",
+        ("Thumbs.db", "z"),
+        (".DS_Store", "z"),
+        ("About this export.pdf", "z"),
+        ("Export/", ""),
+        ("Export/.DS_Store", "z"),
+        ("Export/2025/USERS.CSV", "a\n"),
+        ("Export/2025/._USERS.CSV", "z"),
+        ("Export/2025/desktop.ini", "z"),
+        ("Export/__MACOSX/2025/._USERS.CSV", "z"),
+    )
+    limits = UnpackLimits()
+    assert unpacked(path, tmp_path / "in", limits) == {"USERS.CSV": b"a\n"}
+    beside = zipped(tmp_path / "x.zip", ("users.csv", "a\n"), ("old/users.csv", "b\n"))
+    assert unpacked(beside, tmp_path / "in") == {"users.csv": b"a\n", "old/users.csv": b"b\n"}
+
+
+def test_several_folders_with_files_are_refused_by_name(tmp_path: Path):
+    members = [(f"Export/{year}/users.csv", "a\n") for year in ("2024", "2025")]
+    is_refused(
+        zipped(tmp_path / "x.zip", *members, ("Export/empty/", "")),
+        tmp_path / "in",
+        r"x\.zip/Export holds several folders with files \('2024', '2025'\) and no file beside"
+        " them: give the one folder that is the export",
+    )
+
+
+def test_no_message_names_the_folder_that_a_zip_file_is_unpacked_into(tmp_path: Path):
+    path = zipped(tmp_path / "x.zip", ("Export 2025/orgs.csv", "sourcedId,type\n"))
+    (tmp_path / "home").mkdir()
+    with pytest.raises(SourceRefused) as refusal:
+        load(OneRosterFiles(), path, tmp_path / "home")
+    assert str(refusal.value) == (
+        "x.zip/Export 2025 has no users.csv: it is not a OneRoster CSV folder"
+    )
+    with pytest.raises(SourceRefused) as refusal:
+        load(EdFiFiles(), path, tmp_path / "home")
+    assert str(refusal.value).startswith("x.zip/Export 2025 holds no .xml file")
+
+
+def test_a_workbook_in_an_archive_is_refused_with_advice(tmp_path: Path):
+    is_refused(
+        zipped(tmp_path / "x.zip", ("in/users.xlsx", b"PK\x03\x04")),
+        tmp_path / "in",
+        r"'in/users\.xlsx' is an Excel workbook: save it in Excel as 'CSV UTF-8",
+    )
 
 
 @pytest.mark.parametrize(
