@@ -7,8 +7,9 @@ The load report names the elements that were seen and are never stored. What a r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from lxml import etree
 
 from records.canonical.never_ingest import prohibited_kind
 from records.canonical.schema import TABLES
-from records.connectors.edfi.rules import OTHER_PROGRAMS, PROGRAM_CHARACTERISTICS, EdFiNormalizer
+from records.connectors.edfi.characteristics import OTHER_PROGRAMS, PROGRAM_CHARACTERISTICS
+from records.connectors.edfi.rules import EdFiNormalizer
 from records.connectors.protocol import RowSink, SourceRefused
 from records.system.progress import ProgressCallback
 
@@ -38,40 +40,74 @@ EXPECTED_FILES = {
     "StudentIntervention": "service_enrollments of school-run supports",
 }
 """The start of each interchange file's name -> what stays empty without it."""
+_RECORDS = {
+    "EducationOrganization": ("School",),
+    "EducationOrgCalendar": ("CalendarDate",),
+    "MasterSchedule": ("CourseOffering",),
+    "Student": ("Student",),
+    "StudentEnrollment": ("StudentSchoolAssociation",),
+    "StudentSchoolAttendance": ("StudentSchoolAttendanceEvent",),
+    "StudentDiscipline": (
+        "StudentDisciplineIncidentBehaviorAssociation",
+        "StudentDisciplineIncidentAssociation",
+    ),
+    "StudentGrade": ("Grade",),
+    "StudentGradebook": ("StudentGradebookEntry",),
+    "StudentTranscript": ("StudentAcademicRecord", "CourseTranscript"),
+    "StudentAssessment": ("StudentAssessment",),
+    "StudentProgram": (*PROGRAM_CHARACTERISTICS, *OTHER_PROGRAMS),
+    "StudentIntervention": ("StudentInterventionAssociation",),
+}
+"""The start of each file's name -> the records for which it is expected. A file of another name may
+hold them: StudentParent holds students in 2.0, StudentAttendance attendance in every version."""
+
+_CONTEXT = ("EducationOrganization", "EducationOrgCalendar", "MasterSchedule", "Student")
+"""Interchanges that are read first, because others refer to what is in them."""
+
+_INTERCHANGE = re.compile(rb"<(?:[\w.-]+:)?Interchange(\w+)")
+_ROOT_WITHIN = 8192
+"""Bytes in which a file's root is looked for; beyond them the file's name decides."""
 
 
 @dataclass
 class EdFiFiles:
-    """The connector for a folder of Ed-Fi XML interchange files."""
+    """The connector for a folder of Ed-Fi XML interchange files.
+
+    `letter_marks` says what each letter is worth in points of 100, as the district states it.
+    """
 
     name: str = "edfi"
     tables: tuple[str, ...] = tuple(name for name in TABLES if name != "service_sessions")
+    letter_marks: Mapping[str, float] = field(default_factory=dict)
 
     def read(self, directory: Path, sink: RowSink, progress: ProgressCallback) -> None:
         """Read every `*.xml` file of `directory`. See `Connector.read`."""
-        files = sorted(directory.glob("*.xml"), key=_reading_order)
+        files = sorted(
+            (file for file in directory.glob("*") if file.suffix.lower() == ".xml"),
+            key=_reading_order,
+        )
         if not files:
             raise SourceRefused(
                 f"{directory} holds no .xml file; Ed-Fi interchange files were expected"
             )
-        for start, stays_empty in EXPECTED_FILES.items():
-            if not any(
-                file.name.startswith(start) and _starts_exactly(file.name, start) for file in files
-            ):
-                sink.missing(f"{start}.xml", stays_empty)
-        normalizer = EdFiNormalizer(sink)
+        normalizer = EdFiNormalizer(sink, letter_marks=self.letter_marks)
+        kinds = set()
         for file in files:
             size = file.stat().st_size
             for element in stream_records(file):
                 record = _XmlRecord.of(file.name, element)
                 _report_never_stored(sink, file.name, element)
-                if record.kind in PROGRAM_CHARACTERISTICS or record.kind in OTHER_PROGRAMS:
-                    normalizer.complete_characteristics.update(PROGRAM_CHARACTERISTICS.values())
+                kinds.add(record.kind)
                 normalizer.add(record)
                 if element.sourceline and element.sourceline % 2000 < 3:
                     progress(file.name, min(size, element.sourceline * 40), size)
             progress(file.name, size, size)
         normalizer.finish()
+        for start, stays_empty in EXPECTED_FILES.items():
+            if kinds.isdisjoint(_RECORDS[start]) and not any(
+                file.name.startswith(start) and _starts_exactly(file.name, start) for file in files
+            ):
+                sink.missing(f"{start}.xml", stays_empty)
 
 
 def stream_records(file: Path) -> Iterator[Any]:
@@ -128,17 +164,20 @@ def _starts_exactly(name: str, start: str) -> bool:
 
 def _reading_order(file: Path) -> tuple[int, str]:
     """Context first (schools, calendar, courses), then students, then what refers to them."""
-    context_files = (
-        "EducationOrganization",
-        "EducationOrgCalendar",
-        "MasterSchedule",
-        "Student.",
-        "Student-",
-    )
-    for position, start in enumerate(context_files):
-        if file.name.startswith(start):
-            return position, file.name
-    return len(context_files), file.name
+    interchange = _interchange(file)
+    if interchange == "StudentParent":
+        interchange = "Student"
+    position = _CONTEXT.index(interchange) if interchange in _CONTEXT else len(_CONTEXT)
+    return position, file.name
+
+
+def _interchange(file: Path) -> str:
+    """The interchange that the file's root names; if none, what its name begins with."""
+    with file.open("rb") as content:
+        root = _INTERCHANGE.search(content.read(_ROOT_WITHIN))
+    if root is not None:
+        return root[1].decode("ascii", "replace")
+    return file.name.partition(".")[0].partition("-")[0]
 
 
 @dataclass(frozen=True)
