@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from enum import IntEnum
+from functools import lru_cache
 
 from records.canonical.never_ingest import redact
 
@@ -126,11 +127,12 @@ def learns_english(code: str) -> str | None:
 
 
 class MarkTerm(IntEnum):
-    """What a mark is about, in the order of preference: the finest is used."""
+    """What a mark is about, in the order of preference: the finest that is final is used."""
 
     GRADING_PERIOD = 0
     SEMESTER = 1
     COURSE = 2
+    NOT_FINAL = 3
 
 
 _NOT_FINAL = re.compile(
@@ -151,8 +153,9 @@ _MARK_TERMS = (
 )
 
 
+@lru_cache(1024)
 def mark_term(code: str | None) -> MarkTerm | None:
-    """What a mark of this GradeType is about; None if it is not one at the end of a period.
+    """What a mark of this GradeType is about; None if it is not understood.
 
     A mark without a type is taken for what its grading period says.
     """
@@ -160,7 +163,7 @@ def mark_term(code: str | None) -> MarkTerm | None:
     if not name:
         return MarkTerm.GRADING_PERIOD
     if _NOT_FINAL.search(name):
-        return None
+        return MarkTerm.NOT_FINAL
     return next((term for term, pattern in _MARK_TERMS if pattern.search(name)), None)
 
 

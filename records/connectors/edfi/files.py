@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,10 @@ _CONTEXT = ("EducationOrganization", "EducationOrgCalendar", "MasterSchedule", "
 _INTERCHANGE = re.compile(rb"<(?:[\w.-]+:)?Interchange(\w+)")
 _ROOT_WITHIN = 8192
 """Bytes in which a file's root is looked for; beyond them the file's name decides."""
+
+
+_prohibited_kind = lru_cache(4096)(prohibited_kind)
+"""A file has few names of elements and many elements."""
 
 
 @dataclass
@@ -227,20 +232,25 @@ class _XmlRecord:
         raw = " ".join("".join(self.element.itertext()).split())[:2000]
         for child in self.element.iterdescendants():
             text = (child.text or "").strip()
-            if text and prohibited_kind(_local_name(child)):
+            if text and _prohibited_kind(_local_name(child)):
                 raw = raw.replace(" ".join(text.split()), "[not stored]")
         return raw
 
 
 def _report_never_stored(sink: RowSink, file: str, element: Any) -> None:
     for child in element.iterdescendants():
-        kind = prohibited_kind(_local_name(child))
+        kind = _prohibited_kind(_local_name(child))
         if kind is not None:
             sink.drop_column(file, _local_name(child), kind)
 
 
 def _local_name(element: Any) -> str:
-    return str(etree.QName(element).localname) if isinstance(element.tag, str) else ""
+    return _without_namespace(element.tag) if isinstance(element.tag, str) else ""
+
+
+@lru_cache(4096)
+def _without_namespace(tag: str) -> str:
+    return tag.rpartition("}")[2]
 
 
 def _descend(elements: Any, *path: str) -> Any | None:

@@ -7,6 +7,7 @@ that the district states, and marks of a 4-point scale are refused.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -38,6 +39,7 @@ _HIGHEST_POINT = 5
 _ENOUGH_MARKS = 10_000
 """So many marks without one above `_HIGHEST_POINT` settle that the scale has 4 points."""
 
+_MOST_NOTES = 10
 _FOUR_POINTS = (
     "NumericGradeEarned is {mark:g}, and no mark of this source is above 5: it looks like a 4-point"
     " scale, and a mark must be in points of 100"
@@ -99,7 +101,11 @@ class GradingPeriods:
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """A mark that waits; `course` is the student's course of a year, of which one term counts."""
+    """A mark that waits; `course` is the student's course of a year, of which one term counts.
+
+    `letter_points` is what its letter is worth, None where it has none or the district's table does
+    not list it.
+    """
 
     term: MarkTerm
     type_: str
@@ -108,6 +114,7 @@ class _Mark:
     file: str
     line: int
     raw: str
+    letter_points: float | None
 
 
 @dataclass
@@ -125,6 +132,7 @@ class CourseMarks:
     _is_of_100: bool | None = None
     _longer: list[_Mark] = field(default_factory=list)
     _covered: set[tuple[str, str, int]] = field(default_factory=set)
+    _types_not_understood: Counter[str] = field(default_factory=Counter)
     _letters: int = 0
     _four_points: int = 0
 
@@ -156,6 +164,8 @@ class CourseMarks:
         type_ = record.code("GradeType")
         term = mark_term(type_)
         assert term is not None
+        is_number = bool(record.text("NumericGradeEarned"))
+        may_be_refused = is_number and not self._is_of_100
         self._scale(
             _Mark(
                 term,
@@ -164,9 +174,10 @@ class CourseMarks:
                 values,
                 record.file,
                 record.line,
-                "" if self._is_of_100 else f"{record.kind}: {record.redacted_text()}",
+                f"{record.kind}: {record.redacted_text()}" if may_be_refused else "",
+                self._worth(record.text("LetterGradeEarned")),
             ),
-            is_number=bool(record.text("NumericGradeEarned")),
+            is_number=is_number,
         )
 
     def leave_out(self, record: EdFiRecord) -> bool:
@@ -175,10 +186,13 @@ class CourseMarks:
         if says_yes(record.text("CurrentGradeIndicator")):
             self.sink.ignore(record.file, "Grade before the end of its period: not a final mark")
             return True
-        if mark_term(type_) is None:
+        term = mark_term(type_)
+        if term is None:
+            self._types_not_understood[shown(type_)] += 1
+            self.sink.ignore(record.file, f"Grade of the type {shown(type_)}: not understood")
+        elif term is MarkTerm.NOT_FINAL:
             self.sink.ignore(record.file, f"Grade of the type {shown(type_)}: not a final mark")
-            return True
-        return False
+        return term in (None, MarkTerm.NOT_FINAL)
 
     def finish(self) -> None:
         """Write the marks that waited, and say what the source lacks."""
@@ -196,6 +210,11 @@ class CourseMarks:
                     self.sink.keep("course_grades", mark.values, mark.file, mark.line)
                     used.add(mark.course)
             self._covered |= used
+        for type_, count in self._types_not_understood.most_common(_MOST_NOTES):
+            self.sink.note(
+                f"Marks of the type {type_}, which is not understood, so that they do not count:"
+                f" {count:,}"
+            )
         if self._letters:
             self.sink.note(
                 f"Marks that are letters alone (LetterGradeEarned without NumericGradeEarned):"
@@ -228,9 +247,9 @@ class CourseMarks:
             raise BadValue(
                 "NumericGradeEarned", "NumericGradeEarned is empty, and so is LetterGradeEarned"
             )
-        table = {name.upper(): worth for name, worth in self.letter_marks.items()}
-        if letter.upper() in table:
-            return table[letter.upper()]
+        worth = self._worth(letter)
+        if worth is not None:
+            return worth
         self._letters += 1
         stated = f"; it lists {', '.join(sorted(self.letter_marks))}" if self.letter_marks else ""
         raise BadValue(
@@ -238,6 +257,13 @@ class CourseMarks:
             f"NumericGradeEarned is empty and LetterGradeEarned is {letter!r}: a table from letters"
             f" to points of 100 is needed that lists this letter{stated}",
         )
+
+    def _worth(self, letter: str | None) -> float | None:
+        """What a letter is worth by the district's table."""
+        if not letter or not self.letter_marks:
+            return None
+        letters = {name.upper(): worth for name, worth in self.letter_marks.items()}
+        return letters.get(letter.upper())
 
     def _scale(self, mark: _Mark, *, is_number: bool) -> None:
         """Place a mark once it is known whether the numbers of this source are points of 100."""
@@ -274,6 +300,10 @@ class CourseMarks:
         )
 
     def _refuse(self, mark: _Mark) -> None:
+        """Refuse a number of a 4-point scale; beside a letter of the table the letter counts."""
+        if mark.letter_points is not None:
+            self._place(replace(mark, values=mark.values | {"grade": mark.letter_points}))
+            return
         self._four_points += 1
         reason = _FOUR_POINTS.format(mark=_points(mark))
         self.sink.quarantine(BadRow(mark.file, mark.line, "NumericGradeEarned", reason, mark.raw))

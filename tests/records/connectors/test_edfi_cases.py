@@ -306,6 +306,18 @@ def test_marks_of_a_4_point_scale_are_refused_and_not_taken_for_points_of_100(tm
     assert any("4-point scale: 2." in note for note in report.notes)
 
 
+def test_beside_a_number_of_a_4_point_scale_a_letter_of_the_table_counts(tmp_path: Path):
+    _, snapshot = graded(
+        tmp_path,
+        grade(points(4) + letter("A")),
+        grade(points(3), number=2),
+        letter_marks=LETTERS,
+    )
+    assert marks(snapshot) == [("MATH7", 1, 95.0)]
+    [bad] = snapshot.quarantined().to_pylist()
+    assert (bad["line"], bad["column"]) == (3, "NumericGradeEarned")
+
+
 def test_a_low_mark_of_a_source_with_points_of_100_counts(tmp_path: Path):
     _, snapshot = graded(tmp_path, grade(points(3)), grade(points(91), number=2))
     assert sorted(grade for _, _, grade in marks(snapshot)) == [3.0, 91.0]
@@ -359,20 +371,27 @@ def test_a_mark_that_is_still_changing_does_not_count(tmp_path: Path):
         ("Semester 1", MarkTerm.SEMESTER),
         ("Final", MarkTerm.COURSE),
         ("Course Final", MarkTerm.COURSE),
-        ("Exam", None),
-        ("Semester Exam", None),
-        ("Final Exam", None),
-        ("Mid-Term Grade", None),
-        ("Mid Term", None),
-        ("Midterm", None),
-        ("Progress Report", None),
-        ("Conduct", None),
-        ("Citizenship", None),
+        ("Exam", MarkTerm.NOT_FINAL),
+        ("Semester Exam", MarkTerm.NOT_FINAL),
+        ("Final Exam", MarkTerm.NOT_FINAL),
+        ("Mid-Term Grade", MarkTerm.NOT_FINAL),
+        ("Mid Term", MarkTerm.NOT_FINAL),
+        ("Midterm", MarkTerm.NOT_FINAL),
+        ("Progress Report", MarkTerm.NOT_FINAL),
+        ("Conduct", MarkTerm.NOT_FINAL),
+        ("Citizenship", MarkTerm.NOT_FINAL),
         ("Something of the district", None),
     ],
 )
 def test_the_type_of_a_mark_says_what_it_is_about(code: str, term: MarkTerm | None):
     assert mark_term(code) is term
+
+
+def test_a_type_that_is_not_understood_does_not_count_and_is_named(tmp_path: Path):
+    report, snapshot = graded(tmp_path, grade(points(80), "Z9"), grade(points(81), ""))
+    assert marks(snapshot) == [("MATH7", 1, 81.0)]
+    assert ignored(report, "StudentGrade.xml") == {"Grade of the type 'Z9': not understood": 1}
+    assert [note for note in report.notes if "'Z9'" in note and note.endswith(": 1")]
 
 
 def test_two_sections_of_one_title_both_count(cases: Path, tmp_path: Path):
