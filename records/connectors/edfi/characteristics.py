@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
@@ -161,8 +162,14 @@ class StudentCharacteristics:
 
     def see_day(self, day: date | None) -> None:
         """Take a day on which something began: the source knows the days up to it."""
-        if day is not None:
-            self._newest = max(self._newest, day)
+        if day is not None and day > self._newest:
+            self._newest = day
+
+    def see_text(self, text: str | None) -> None:
+        """Take such a day as it is written; what is no date says nothing."""
+        if text and text[:10] > str(self._newest):
+            with suppress(ValueError):
+                self.see_day(date.fromisoformat(text[:10]))
 
     def finish(self, students: Mapping[str, tuple[str, int]]) -> None:
         """Write the facts of every student, and the days on which their programs ran.

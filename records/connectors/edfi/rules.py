@@ -78,6 +78,14 @@ _ATTENDANCE = {
 }
 
 
+_DAYS_PAST = {
+    "StudentSchoolAttendanceEvent": (("AttendanceEvent", "EventDate"), ("EventDate",)),
+    "StudentAssessment": (("AdministrationDate",),),
+    "DisciplineIncident": (("IncidentDate",),),
+}
+"""Where a record has a day that was past when the source was written."""
+
+
 @dataclass
 class _PendingRow:
     """A row that is written at the end, once the other records about it have been read."""
@@ -143,6 +151,9 @@ class EdFiNormalizer:
         except BadValue as error:
             raw = f"{record.kind}: {record.redacted_text()}"
             self.sink.quarantine(BadRow(record.file, record.line, error.column, error.reason, raw))
+            return
+        for path in _DAYS_PAST.get(record.kind, ()):
+            self.facts.see_text(record.text(*path))
 
     def finish(self) -> None:
         """Write the pending rows, the characteristics and the school days inferred from terms."""

@@ -777,6 +777,26 @@ def test_a_program_that_ran_twice_has_two_periods_and_holds_if_one_is_open(tmp_p
     ] == [("2021-10-01", "2022-05-30"), ("2025-09-01", None)]
 
 
+@pytest.mark.parametrize(("attended", "homeless"), [("2025-12-18", False), ("2025-08-25", None)])
+def test_a_program_has_ended_once_the_source_knows_a_later_day(
+    attended: str, homeless: bool | None, tmp_path: Path
+):
+    event = (
+        f"<StudentSchoolAttendanceEvent>{of_student()}{SCHOOL}<AttendanceEvent><EventDate>{attended}"
+        "</EventDate><AttendanceEventCategory>Tardy</AttendanceEventCategory></AttendanceEvent>"
+        "</StudentSchoolAttendanceEvent>"
+    )
+    folder = wrote(
+        tmp_path / "in",
+        Student=student(),
+        StudentAttendance=event,
+        StudentProgram=program("HomelessProgram", begin(end="2025-10-31")),
+    )
+    report, snapshot = loaded(folder, tmp_path / "home")
+    assert facts_of(snapshot)["1"]["unstable_housing"] is homeless
+    assert "StudentSchoolAttendance.xml" not in {missing.file for missing in report.missing}
+
+
 @pytest.mark.parametrize(
     ("days", "column", "found"),
     [
