@@ -69,11 +69,24 @@ def shared_data() -> Path:
 
     In CI a missing folder fails the test; elsewhere it skips the test, with the reason.
     """
-    folder = Path(os.environ.get("HANDRAIL_SHARED", "../shared")).resolve() / "data"
+    return _shared("data")
+
+
+@pytest.fixture(scope="session")
+def cases() -> Path:
+    """The folder of small inputs like real exports: `$HANDRAIL_SHARED/cases/records`.
+
+    In CI a missing folder fails the test; elsewhere it skips the test, with the reason.
+    """
+    return _shared("cases/records")
+
+
+def _shared(name: str) -> Path:
+    folder = Path(os.environ.get("HANDRAIL_SHARED", "../shared")).resolve() / name
     if not folder.is_dir():
         message = (
             f"sample data not found: {folder} is not a folder; set HANDRAIL_SHARED to the folder"
-            " that holds data/"
+            f" that holds {name}/"
         )
         if os.environ.get("CI") == "true":
             pytest.fail(message)

@@ -24,6 +24,7 @@ from features.alerts import raise_alerts
 from features.attendance import student_days
 from features.build import build_features
 from features.catalog import feature_names
+from records.access.characteristics import characteristics_on
 from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
@@ -196,8 +197,8 @@ def _groups(
     grades: pd.Series,
     names: Mapping[str, str],
 ) -> pd.DataFrame:
-    sensitive = ScopedRecords(snapshot, pipeline_scope(snapshot, "audit", as_of)).frame(
-        "characteristics"
+    sensitive = characteristics_on(
+        ScopedRecords(snapshot, pipeline_scope(snapshot, "audit", as_of)), as_of
     )
     facts = sensitive.set_index("student_id").reindex(stays.index)
     facts = facts.assign(grade_band=grades.map(_band), school=stays.map(names))

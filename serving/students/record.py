@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from features.attendance import MOST_OF_A_DAY, student_days
+from records.access.characteristics import characteristics_on
 from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.snapshots.queries import DateLike
@@ -203,7 +204,8 @@ def read_student(
             Category.SERVICES_OTHER,
         ),
         part(
-            lambda records, _: read_facts(records, student), *(category for category, *_ in FACTS)
+            lambda records, day: read_facts(records, student, day),
+            *(category for category, *_ in FACTS),
         ),
     )
 
@@ -304,9 +306,9 @@ def read_services(
     )
 
 
-def read_facts(records: ScopedRecords, student: str) -> tuple[tuple[str, str], ...]:
-    """Other facts that this viewer may see, each as a label and what the record says."""
-    frame = records.frame("characteristics")
+def read_facts(records: ScopedRecords, student: str, as_of: date) -> tuple[tuple[str, str], ...]:
+    """Other facts that this viewer may see, each as a label and what the record says of the day."""
+    frame = characteristics_on(records, as_of)
     row = frame.to_dict("records")[0] if len(frame) else {}
     visible = records.scope.categories(student)
     return tuple(

@@ -11,8 +11,8 @@ from handrail.cli import app
 
 
 @pytest.fixture
-def case(shared_data: Path) -> Path:
-    return shared_data.parent / "cases" / "records" / "09-edfi-local-codes"
+def case(cases: Path) -> Path:
+    return cases / "09-edfi-local-codes"
 
 
 def run(*arguments: object) -> tuple[int, str]:

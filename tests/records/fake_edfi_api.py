@@ -407,6 +407,7 @@ def add_student(ods: FakeEdFiApi, number: int) -> None:
             },
             "studentSectionAssociationReference": {
                 "localCourseCode": ("MATH", "ART")[number % 2],
+                "sectionIdentifier": "m1",
                 "studentUniqueId": student,
                 "schoolId": school,
             },
@@ -443,6 +444,15 @@ def add_student(ods: FakeEdFiApi, number: int) -> None:
         | {
             "disciplineIncidentReference": incident,
             "behaviorDescriptor": descriptor("Behavior", "Other"),
+        },
+    )
+    ods.add(
+        "ed-fi/studentDisciplineIncidentAssociations",
+        (student,),
+        of
+        | {
+            "disciplineIncidentReference": {"incidentIdentifier": "i1", "schoolId": 1},
+            "studentParticipationCodeDescriptor": descriptor("StudentParticipationCode", "Witness"),
         },
     )
     ods.add(

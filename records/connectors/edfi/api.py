@@ -23,7 +23,8 @@ from urllib.parse import quote, urlsplit
 
 from records.canonical.never_ingest import redact
 from records.canonical.schema import DERIVED_TABLES, TABLES
-from records.connectors.edfi.rules import PROGRAM_CHARACTERISTICS, EdFiNormalizer
+from records.connectors.edfi.characteristics import PROGRAM_CHARACTERISTICS
+from records.connectors.edfi.rules import EdFiNormalizer
 from records.connectors.http.client import (
     Params,
     RequestRefused,
@@ -87,7 +88,21 @@ _STUDENT = _fields("studentUniqueId")
 _SCHOOL = _fields("schoolId")
 _SCHOOL_YEAR = _fields("schoolYear")
 _SECTION = _fields("localCourseCode", "schoolId")
-_PROGRAM = _fields(studentReference=_STUDENT, programReference=_fields("programName"))
+_INCIDENT = _fields("incidentIdentifier", "schoolId")
+
+
+def _program(*names: str, **inner: FieldSelection) -> FieldSelection:
+    """The fields of every association with a program, and those of this kind."""
+    return _fields(
+        "beginDate",
+        "endDate",
+        *names,
+        studentReference=_STUDENT,
+        programReference=_fields("programName", "programTypeDescriptor"),
+        programParticipationStatuses=_fields("participationStatusDescriptor", "statusEndDate"),
+        **inner,
+    )
+
 
 RESOURCES: tuple[EdFiResource, ...] = (
     EdFiResource("ed-fi/schools", "School", _fields("schoolId", "nameOfInstitution"), "schools"),
@@ -152,6 +167,7 @@ RESOURCES: tuple[EdFiResource, ...] = (
         _fields(
             "sexDescriptor",
             "hispanicLatinoEthnicity",
+            "limitedEnglishProficiencyDescriptor",
             studentReference=_STUDENT,
             races=_fields("raceDescriptor"),
         ),
@@ -219,10 +235,19 @@ RESOURCES: tuple[EdFiResource, ...] = (
         "Grade",
         _fields(
             "numericGradeEarned",
+            "letterGradeEarned",
+            "gradeTypeDescriptor",
+            "currentGradeIndicator",
             gradingPeriodReference=_fields(
-                "gradingPeriodName", "gradingPeriodDescriptor", "schoolId", "schoolYear"
+                "gradingPeriodName",
+                "gradingPeriodDescriptor",
+                "periodSequence",
+                "schoolId",
+                "schoolYear",
             ),
-            studentSectionAssociationReference=_fields("localCourseCode", "studentUniqueId"),
+            studentSectionAssociationReference=_fields(
+                "localCourseCode", "sectionIdentifier", "studentUniqueId"
+            ),
         ),
         "course_grades (so no course average and no course-failing alert)",
     ),
@@ -240,8 +265,24 @@ RESOURCES: tuple[EdFiResource, ...] = (
     EdFiResource(
         "ed-fi/disciplineIncidents",
         "DisciplineIncident",
-        _fields("incidentIdentifier", "incidentDate", schoolReference=_SCHOOL),
+        _fields(
+            "incidentIdentifier",
+            "incidentDate",
+            schoolReference=_SCHOOL,
+            behaviors=_fields("behaviorDescriptor"),
+        ),
         "behavior_incidents",
+    ),
+    EdFiResource(
+        "ed-fi/studentDisciplineIncidentAssociations",
+        "StudentDisciplineIncidentAssociation",
+        _fields(
+            "studentParticipationCodeDescriptor",
+            studentReference=_STUDENT,
+            disciplineIncidentReference=_INCIDENT,
+            behaviors=_fields("behaviorDescriptor"),
+        ),
+        "behavior_incidents of Data Standard 3 (newer servers have behavior associations)",
     ),
     EdFiResource(
         "ed-fi/studentDisciplineIncidentBehaviorAssociations",
@@ -249,7 +290,10 @@ RESOURCES: tuple[EdFiResource, ...] = (
         _fields(
             "behaviorDescriptor",
             studentReference=_STUDENT,
-            disciplineIncidentReference=_fields("incidentIdentifier", "schoolId"),
+            disciplineIncidentReference=_INCIDENT,
+            disciplineIncidentParticipationCodes=_fields(
+                "disciplineIncidentParticipationCodeDescriptor"
+            ),
         ),
         "behavior_incidents",
     ),
@@ -257,14 +301,17 @@ RESOURCES: tuple[EdFiResource, ...] = (
         "ed-fi/disciplineActions",
         "DisciplineAction",
         _fields(
+            "disciplineActionIdentifier",
+            "disciplineDate",
             "actualDisciplineActionLength",
             "disciplineActionLength",
             studentReference=_STUDENT,
             disciplines=_fields("disciplineDescriptor"),
+            studentDisciplineIncidentAssociations=_fields(
+                studentDisciplineIncidentAssociationReference=_INCIDENT
+            ),
             studentDisciplineIncidentBehaviorAssociations=_fields(
-                studentDisciplineIncidentBehaviorAssociationReference=_fields(
-                    "incidentIdentifier", "schoolId"
-                )
+                studentDisciplineIncidentBehaviorAssociationReference=_INCIDENT
             ),
         ),
         "action and days_removed of behavior_incidents",
@@ -272,37 +319,53 @@ RESOURCES: tuple[EdFiResource, ...] = (
     EdFiResource(
         "ed-fi/studentSpecialEducationProgramAssociations",
         "StudentSpecialEducationProgramAssociation",
-        _PROGRAM,
+        _program(
+            "ideaEligibility",
+            "specialEducationExitDate",
+            specialEducationProgramServices=_fields("serviceEndDate"),
+        ),
         "special_education",
     ),
     EdFiResource(
         "ed-fi/studentSection504ProgramAssociations",
         "StudentSection504ProgramAssociation",
-        _PROGRAM,
+        _program("section504Eligible", "section504Eligibility", "accommodationPlan"),
         "special_education of students with a 504 plan alone",
     ),
     EdFiResource(
         "ed-fi/studentLanguageInstructionProgramAssociations",
         "StudentLanguageInstructionProgramAssociation",
-        _PROGRAM,
+        _program(
+            "englishLearnerParticipation",
+            englishLanguageProficiencyAssessments=_fields("monitoredDescriptor"),
+            languageInstructionProgramServices=_fields("serviceEndDate"),
+        ),
         "english_learner",
     ),
     EdFiResource(
         "ed-fi/studentHomelessProgramAssociations",
         "StudentHomelessProgramAssociation",
-        _PROGRAM,
+        _program(
+            "homelessPrimaryNighttimeResidenceDescriptor",
+            homelessProgramServices=_fields("serviceEndDate"),
+        ),
         "unstable_housing",
     ),
     EdFiResource(
         "ed-fi/studentSchoolFoodServiceProgramAssociations",
         "StudentSchoolFoodServiceProgramAssociation",
-        _PROGRAM,
+        _program(
+            "directCertification",
+            schoolFoodServiceProgramServices=_fields(
+                "schoolFoodServiceProgramServiceDescriptor", "serviceEndDate"
+            ),
+        ),
         "meal_eligible",
     ),
     EdFiResource(
         "ed-fi/studentProgramAssociations",
         "StudentProgramAssociation",
-        _PROGRAM,
+        _program(services=_fields("serviceEndDate")),
         "english_learner of students in a language program of the general kind",
     ),
     EdFiResource(
@@ -330,6 +393,11 @@ RESOURCES: tuple[EdFiResource, ...] = (
 about them."""
 
 _REQUIRED_RESOURCE = "ed-fi/students"
+_REPLACED_BY = {
+    "ed-fi/studentDisciplineIncidentAssociations": (
+        "ed-fi/studentDisciplineIncidentBehaviorAssociations"
+    )
+}
 
 
 @dataclass
@@ -338,6 +406,7 @@ class EdFiApi:
 
     With the option `interventions` it reads the supports that schools run themselves, in place of
     the partners' own tables; without it, those tables stay as `service-history` loaded them.
+    `profile` says what the district's own words mean.
     """
 
     settings: ApiSettings
@@ -393,16 +462,17 @@ class EdFiApi:
         with open_complete_mirror(
             directory, [resource.name for resource in self.resources], sink
         ) as mirror:
-            readable = [
-                resource for resource in self.resources if _refused_status(mirror, resource) is None
-            ]
+            refused = {
+                resource.name: _refused_status(mirror, resource) for resource in self.resources
+            }
+            readable = [resource for resource in self.resources if refused[resource.name] is None]
             for resource in self.resources:
-                if resource not in readable:
+                if resource not in readable and not _is_replaced(resource, refused):
                     sink.missing(resource.name, resource.stays_empty)
             normalizer = EdFiNormalizer(
                 sink,
                 self.profile,
-                complete_characteristics=_complete_characteristics(mirror, self.resources),
+                _withheld_characteristics(mirror, self.resources),
             )
             for resource in readable:
                 total = mirror.count(resource.name)
@@ -883,24 +953,21 @@ def _refused_status(mirror: Mirror, resource: EdFiResource) -> int | None:
     return status
 
 
-def _complete_characteristics(mirror: Mirror, resources: tuple[EdFiResource, ...]) -> set[str]:
-    """The characteristics that are known for every student: all their resources were readable.
+def _is_replaced(resource: EdFiResource, refused: Mapping[str, int | None]) -> bool:
+    """Whether this server has a newer resource in place of this one."""
+    newer = _REPLACED_BY.get(resource.name, "")
+    return refused[resource.name] == 404 and newer in refused and refused[newer] is None
 
-    A resource that this server does not have (404) takes none away; one that this client may not
-    read (403) does.
+
+def _withheld_characteristics(
+    mirror: Mirror, resources: tuple[EdFiResource, ...]
+) -> frozenset[str]:
+    """The characteristics of which some resource may not be read (403).
+
+    One that this server does not have (404) withholds nothing.
     """
-    status = {
-        resource.kind: _refused_status(mirror, resource)
+    return frozenset(
+        PROGRAM_CHARACTERISTICS[resource.kind]
         for resource in resources
-        if resource.kind in PROGRAM_CHARACTERISTICS
-    }
-    read = {
-        PROGRAM_CHARACTERISTICS[kind]
-        for kind, refused_status in status.items()
-        if refused_status is None
-    }
-    return read - {
-        PROGRAM_CHARACTERISTICS[kind]
-        for kind, refused_status in status.items()
-        if refused_status == 403
-    }
+        if resource.kind in PROGRAM_CHARACTERISTICS and _refused_status(mirror, resource) == 403
+    )

@@ -7,8 +7,10 @@ The load report names the elements that were seen and are never stored. What a r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from lxml import etree
 
 from records.canonical.never_ingest import prohibited_kind
 from records.canonical.schema import DERIVED_TABLES, TABLES
-from records.connectors.edfi.rules import OTHER_PROGRAMS, PROGRAM_CHARACTERISTICS, EdFiNormalizer
+from records.connectors.edfi.characteristics import OTHER_PROGRAMS, PROGRAM_CHARACTERISTICS
+from records.connectors.edfi.rules import EdFiNormalizer
 from records.connectors.file_names import files_by_name
 from records.connectors.profiles.profile import SourceProfile, standard_profile
 from records.connectors.protocol import RowSink, SourceRefused
@@ -40,6 +43,37 @@ EXPECTED_FILES = {
     "StudentIntervention": "service_enrollments of school-run supports",
 }
 """The start of each interchange file's name -> what stays empty without it."""
+_RECORDS = {
+    "EducationOrganization": ("School",),
+    "EducationOrgCalendar": ("CalendarDate",),
+    "MasterSchedule": ("CourseOffering",),
+    "Student": ("Student",),
+    "StudentEnrollment": ("StudentSchoolAssociation",),
+    "StudentSchoolAttendance": ("StudentSchoolAttendanceEvent",),
+    "StudentDiscipline": (
+        "StudentDisciplineIncidentBehaviorAssociation",
+        "StudentDisciplineIncidentAssociation",
+    ),
+    "StudentGrade": ("Grade",),
+    "StudentGradebook": ("StudentGradebookEntry",),
+    "StudentTranscript": ("StudentAcademicRecord", "CourseTranscript"),
+    "StudentAssessment": ("StudentAssessment",),
+    "StudentProgram": (*PROGRAM_CHARACTERISTICS, *OTHER_PROGRAMS),
+    "StudentIntervention": ("StudentInterventionAssociation",),
+}
+"""The start of each file's name -> the records for which it is expected. A file of another name may
+hold them: StudentParent holds students in 2.0, StudentAttendance attendance in every version."""
+
+_CONTEXT = ("EducationOrganization", "EducationOrgCalendar", "MasterSchedule", "Student")
+"""Interchanges that are read first, because others refer to what is in them."""
+
+_INTERCHANGE = re.compile(rb"<(?:[\w.-]+:)?Interchange(\w+)")
+_ROOT_WITHIN = 8192
+"""Bytes in which a file's root is looked for; beyond them the file's name decides."""
+
+
+_prohibited_kind = lru_cache(4096)(prohibited_kind)
+"""A file has few names of elements and many elements."""
 
 
 @dataclass
@@ -66,22 +100,24 @@ class EdFiFiles:
             raise SourceRefused(
                 f"{directory} holds no .xml file; Ed-Fi interchange files were expected"
             )
-        for start, stays_empty in EXPECTED_FILES.items():
-            if not any(_starts_exactly(file.name, start) for file in files):
-                sink.missing(f"{start}.xml", stays_empty)
         normalizer = EdFiNormalizer(sink, self.profile)
+        kinds = set()
         for file in files:
             size = file.stat().st_size
             for element in stream_records(file):
                 record = _XmlRecord.of(file.name, element)
                 _report_never_stored(sink, file.name, element)
-                if record.kind in PROGRAM_CHARACTERISTICS or record.kind in OTHER_PROGRAMS:
-                    normalizer.complete_characteristics.update(PROGRAM_CHARACTERISTICS.values())
+                kinds.add(record.kind)
                 normalizer.add(record)
                 if element.sourceline and element.sourceline % 2000 < 3:
                     progress(file.name, min(size, element.sourceline * 40), size)
             progress(file.name, size, size)
         normalizer.finish()
+        for start, stays_empty in EXPECTED_FILES.items():
+            if kinds.isdisjoint(_RECORDS[start]) and not any(
+                _starts_exactly(file.name, start) for file in files
+            ):
+                sink.missing(f"{start}.xml", stays_empty)
 
 
 def stream_records(file: Path) -> Iterator[Any]:
@@ -141,18 +177,20 @@ def _starts_exactly(name: str, start: str) -> bool:
 
 def _reading_order(file: Path) -> tuple[int, str]:
     """Context first (schools, calendar, courses), then students, then what refers to them."""
-    context_files = (
-        "EducationOrganization",
-        "EducationOrgCalendar",
-        "MasterSchedule",
-        "Student",
-    )
-    for position, start in enumerate(context_files):
-        if file.name.casefold().startswith(start.casefold()) and (
-            start != "Student" or _starts_exactly(file.name, start)
-        ):
-            return position, file.name
-    return len(context_files), file.name
+    interchange = _interchange(file)
+    if interchange == "StudentParent":
+        interchange = "Student"
+    position = _CONTEXT.index(interchange) if interchange in _CONTEXT else len(_CONTEXT)
+    return position, file.name
+
+
+def _interchange(file: Path) -> str:
+    """The interchange that the file's root names; if none, what its name begins with."""
+    with file.open("rb") as content:
+        root = _INTERCHANGE.search(content.read(_ROOT_WITHIN))
+    if root is not None:
+        return root[1].decode("ascii", "replace")
+    return file.name.partition(".")[0].partition("-")[0]
 
 
 @dataclass(frozen=True)
@@ -202,20 +240,25 @@ class _XmlRecord:
         raw = " ".join("".join(self.element.itertext()).split())[:2000]
         for child in self.element.iterdescendants():
             text = (child.text or "").strip()
-            if text and prohibited_kind(_local_name(child)):
+            if text and _prohibited_kind(_local_name(child)):
                 raw = raw.replace(" ".join(text.split()), "[not stored]")
         return raw
 
 
 def _report_never_stored(sink: RowSink, file: str, element: Any) -> None:
     for child in element.iterdescendants():
-        kind = prohibited_kind(_local_name(child))
+        kind = _prohibited_kind(_local_name(child))
         if kind is not None:
             sink.drop_column(file, _local_name(child), kind)
 
 
 def _local_name(element: Any) -> str:
-    return str(etree.QName(element).localname) if isinstance(element.tag, str) else ""
+    return _without_namespace(element.tag) if isinstance(element.tag, str) else ""
+
+
+@lru_cache(4096)
+def _without_namespace(tag: str) -> str:
+    return tag.rpartition("}")[2]
 
 
 def _descend(elements: Any, *path: str) -> Any | None:

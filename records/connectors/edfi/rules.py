@@ -8,13 +8,24 @@ narratives, addresses, health and migrant records are never read.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Protocol
 
 from records.canonical.quarantine import BadRow, BadValue, convert, convert_row
 from records.canonical.schema import TABLES
+from records.connectors.edfi.characteristics import (
+    OTHER_PROGRAMS,
+    PROGRAM_CHARACTERISTICS,
+    StudentCharacteristics,
+)
+from records.connectors.edfi.descriptors import plain
+from records.connectors.edfi.discipline import DisciplineRecords
+from records.connectors.edfi.marks import CourseMarks, GradingPeriods
+from records.connectors.edfi.record import COURSE_OFFERING as _COURSE_OFFERING
+from records.connectors.edfi.record import SCHOOL as _SCHOOL
+from records.connectors.edfi.record import STUDENT as _STUDENT
+from records.connectors.edfi.record import EdFiRecord, student_of
 from records.connectors.edfi.school_days import (
     ClassAttendance,
     ClassMissed,
@@ -37,23 +48,8 @@ NEVER_STORED_KINDS = {
     ),
     "StudentHealth": "health: never stored",
 }
-PROGRAM_CHARACTERISTICS = {
-    "StudentSpecialEducationProgramAssociation": "special_education",
-    "StudentSection504ProgramAssociation": "special_education",
-    "StudentLanguageInstructionProgramAssociation": "english_learner",
-    "StudentHomelessProgramAssociation": "unstable_housing",
-    "StudentSchoolFoodServiceProgramAssociation": "meal_eligible",
-}
-"""Kind of association -> the characteristic that it gives a student."""
-OTHER_PROGRAMS = (
-    "StudentProgramAssociation",
-    "StudentCTEProgramAssociation",
-    "StudentTitleIPartAProgramAssociation",
-)
-
-_LANGUAGE_PROGRAMS = ("Bilingual", "English as a Second Language")
 _GRADE_LEVELS = {
-    name: level
+    plain(name): level
     for level, name in enumerate(
         (
             "Kindergarten",
@@ -71,60 +67,28 @@ _GRADE_LEVELS = {
             "Twelfth grade",
         )
     )
-} | {"Preschool/Prekindergarten": -1, "Early Education": -1, "Infant/toddler": -1}
-_RACES = {
-    "American Indian - Alaska Native": "american_indian",
-    "American Indian - Alaskan Native": "american_indian",
-    "Asian": "asian",
-    "Black - African American": "black",
-    "White": "white",
-    "Native Hawaiian - Pacific Islander": "pacific_islander",
+} | dict.fromkeys(
+    map(
+        plain,
+        (
+            "Preschool/Prekindergarten",
+            "Preschool",
+            "Prekindergarten",
+            "Early Education",
+            "Infant/toddler",
+        ),
+    ),
+    -1,
+)
+"""Others are no grade of a school, such as Ungraded, Postsecondary and Adult Education: unknown."""
+
+
+_DAYS_PAST = {
+    "StudentSchoolAttendanceEvent": (("AttendanceEvent", "EventDate"), ("EventDate",)),
+    "StudentAssessment": (("AdministrationDate",),),
+    "DisciplineIncident": (("IncidentDate",),),
 }
-_STUDENT = ("StudentReference", "StudentIdentity", "StudentUniqueId")
-_SCHOOL = ("SchoolReference", "SchoolIdentity", "SchoolId")
-_COURSE_OFFERING = (
-    "SectionReference",
-    "SectionIdentity",
-    "CourseOfferingReference",
-    "CourseOfferingIdentity",
-)
-_INCIDENT = ("DisciplineIncidentReference", "DisciplineIncidentIdentity")
-_INCIDENT_BEHAVIOR = (
-    "StudentDisciplineIncidentBehaviorAssociationReference",
-    "StudentDisciplineIncidentBehaviorAssociationIdentity",
-)
-
-
-class EdFiRecord(Protocol):
-    """One Ed-Fi record. Every path is that of the XML interchange."""
-
-    @property
-    def kind(self) -> str:
-        """The name of its element, for example `StudentSchoolAssociation`."""
-
-    @property
-    def file(self) -> str: ...
-
-    @property
-    def line(self) -> int: ...
-
-    @property
-    def label(self) -> str | None:
-        """What other records of the source use to link to it, where the format has links."""
-
-    def text(self, *path: str) -> str | None: ...
-
-    def code(self, *path: str) -> str | None:
-        """The code of a descriptor, without its namespace."""
-
-    def children(self, name: str) -> Iterator[EdFiRecord]:
-        """The record once for each of its elements of that name, with that element alone."""
-
-    def reference_label(self, *path: str) -> str | None:
-        """The label of the record that a reference links to, where the format has links."""
-
-    def redacted_text(self) -> str:
-        """The record for the quarantine, without anything that is never stored."""
+"""Where a record has a day that was past when the source was written."""
 
 
 @dataclass
@@ -136,32 +100,44 @@ class _PendingRow:
     values: dict[str, str | None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Stay:
+    """The enrollment of a student that counts for now: the one entered last, an open one first."""
+
+    entered: str
+    is_open: bool
+    school: str
+    grade_level: str | None
+
+
 @dataclass
 class EdFiNormalizer:
     """Normalizes the records of one source, with what must be remembered between them.
 
-    `complete_characteristics` are those that the source reports for everybody: a student without
-    one does not have it.
+    `withheld_characteristics` are those of which this client may not read every kind of program;
+    `profile` says what the district's own words mean.
     """
 
     sink: RowSink
     profile: SourceProfile = field(default_factory=lambda: standard_profile("edfi"))
-    complete_characteristics: set[str] = field(default_factory=set)
+    withheld_characteristics: frozenset[str] = frozenset()
     students: dict[str, _PendingRow] = field(default_factory=dict)
+    repeated_students: list[_PendingRow] = field(default_factory=list)
+    stays: dict[str, _Stay] = field(default_factory=dict)
     attendance_schools: dict[str, Counter[str]] = field(default_factory=dict)
-    characteristics: dict[str, dict[str, str | None]] = field(default_factory=dict)
-    characteristic_sources: dict[str, tuple[str, int]] = field(default_factory=dict)
-    has_enrollments: bool = False
     course_titles: dict[str, str] = field(default_factory=dict)
     gradebook: dict[str, dict[str, str | None]] = field(default_factory=dict)
-    periods: dict[tuple[str, str, int], tuple[int, str]] = field(default_factory=dict)
-    incident_dates: dict[str, str] = field(default_factory=dict)
-    incident_labels: dict[str, str] = field(default_factory=dict)
-    incidents: dict[tuple[str, str], _PendingRow] = field(default_factory=dict)
+    grading_periods: GradingPeriods = field(default_factory=GradingPeriods)
     providers: dict[str, str] = field(default_factory=dict)
     interventions: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    marks: CourseMarks = field(init=False)
+    discipline: DisciplineRecords = field(init=False)
+    facts: StudentCharacteristics = field(init=False)
 
     def __post_init__(self) -> None:
+        self.marks = CourseMarks(self.sink, self.profile.letters)
+        self.discipline = DisciplineRecords(self.sink)
+        self.facts = StudentCharacteristics(self.sink, self.withheld_characteristics)
         self.calendar = SchoolCalendar(self.sink)
         self.classes = ClassAttendance(self.sink, self.profile)
 
@@ -180,23 +156,25 @@ class EdFiNormalizer:
         except BadValue as error:
             raw = f"{record.kind}: {record.redacted_text()}"
             self.sink.quarantine(BadRow(record.file, record.line, error.column, error.reason, raw))
+            return
+        for path in _DAYS_PAST.get(record.kind, ()):
+            self.facts.see_text(record.text(*path))
 
     def finish(self) -> None:
         """Write the pending rows, the characteristics and the school days inferred from terms."""
-        for student_id, pending in self.students.items():
-            if "school_id" not in pending.values and student_id in self.attendance_schools:
-                pending.values["school_id"] = self.attendance_schools[student_id].most_common(1)[0][
-                    0
-                ]
-            self._add_row_at("students", pending.values, pending.file, pending.line)
-        if self.students and not self.has_enrollments:
+        for pending in (*self.students.values(), *self.repeated_students):
+            values = pending.values | self._school_now(str(pending.values["student_id"]))
+            self._add_row_at("students", values, pending.file, pending.line)
+        if self.students and not self.stays:
             self.sink.note(
                 "No enrollment records: a student's school is the one that recorded their"
                 " attendance, and grade levels stay empty."
             )
-        for pending in self.incidents.values():
-            self._add_row_at("behavior_incidents", pending.values, pending.file, pending.line)
-        self._characteristics()
+        self.marks.finish()
+        self.discipline.finish()
+        self.facts.finish(
+            {student: (pending.file, pending.line) for student, pending in self.students.items()}
+        )
         self.calendar.finish()
         self.classes.finish()
 
@@ -238,15 +216,13 @@ class EdFiNormalizer:
         self.sink.use(record.file)
 
     def grading_period(self, record: EdFiRecord) -> None:
-        school, year = record.text(*_SCHOOL) or "", _school_year(_school_year_text(record))
-        sequence = record.text("PeriodSequence") or "0"
-        if not sequence.isdigit():
-            raise BadValue(
-                "PeriodSequence", f"PeriodSequence is {sequence!r}; it must be a whole number"
-            )
-        for name in (record.text("GradingPeriodName"), record.code("GradingPeriod")):
-            if name:
-                self.periods[(school, name, year)] = (int(sequence), record.text("EndDate") or "")
+        self.grading_periods.add(
+            _school_of_period(record),
+            _year_of_period(record),
+            (record.text("GradingPeriodName"), record.code("GradingPeriod")),
+            record.text("PeriodSequence"),
+            record.text("EndDate") or "",
+        )
         self.sink.use(record.file)
 
     def calendar_date(self, record: EdFiRecord) -> None:
@@ -294,20 +270,19 @@ class EdFiNormalizer:
             "birth_date": record.text("BirthData", "BirthDate"),
         }
         convert_row(TABLES["students"], texts)
-        if student_id in self.students:
-            self.add_row("students", texts, record)
-            return
-        self.students[str(student_id)] = _PendingRow(record.file, record.line, texts)
-        self._demographics(str(student_id), record)
+        row = _PendingRow(record.file, record.line, texts)
+        if self.students.setdefault(str(student_id), row) is not row:
+            self.repeated_students.append(row)
+        self.facts.add_demographics(str(student_id), record)
 
     def student_organization(self, record: EdFiRecord) -> None:
-        self._demographics(record.text(*_STUDENT) or "", record)
+        self.facts.add_demographics(student_of(record), record)
         self.sink.use(record.file)
 
     def enrollment(self, record: EdFiRecord) -> None:
         student_id, school = record.text(*_STUDENT), record.text(*_SCHOOL)
         entry = record.text("EntryDate")
-        grade = _GRADE_LEVELS.get(record.code("EntryGradeLevel") or "")
+        grade = _GRADE_LEVELS.get(plain(record.code("EntryGradeLevel")))
         year = _school_year_text(record)
         texts = {
             "student_id": student_id,
@@ -318,14 +293,11 @@ class EdFiNormalizer:
             "school_year": str(_school_year(year)) if year else _school_year_of_entry(entry),
         }
         self.add_row("school_enrollments", texts, record)
-        self.has_enrollments = True
-        pending = self.students.get(student_id or "")
-        if pending is not None and (pending.values.get("_entered") or "") <= (entry or ""):
-            pending.values |= {
-                "school_id": school,
-                "grade_level": texts["grade_level"],
-                "_entered": entry,
-            }
+        stay = _Stay((entry or "")[:10], not texts["exit_date"], school or "", texts["grade_level"])
+        self.facts.see_day(date.fromisoformat(stay.entered))
+        known = self.stays.get(student_id or "")
+        if known is None or (known.entered, known.is_open) <= (stay.entered, stay.is_open):
+            self.stays[student_id or ""] = stay
 
     def attendance(self, record: EdFiRecord) -> None:
         in_section = record.kind == "StudentSectionAttendanceEvent"
@@ -414,31 +386,19 @@ class EdFiNormalizer:
         self.add_row("gradebook_entries", texts | self.gradebook.get(entry or "", {}), record)
 
     def grade(self, record: EdFiRecord) -> None:
-        section = ("StudentSectionAssociationReference", "StudentSectionAssociationIdentity")
-        period = ("GradingPeriodReference", "GradingPeriodIdentity")
-        year = _school_year(record.text(*period, "SchoolYear"))
-        school = record.text(*period, *_SCHOOL) or ""
-        name = (
-            record.text(*period, "GradingPeriodName") or record.code(*period, "GradingPeriod") or ""
+        if self.marks.leave_out(record):
+            return
+        reference = ("GradingPeriodReference", "GradingPeriodIdentity")
+        year = _year_of_period(record, *reference)
+        period = self.grading_periods.find(
+            _school_of_period(record, *reference),
+            record.text(*reference, "GradingPeriodName")
+            or record.code(*reference, "GradingPeriod")
+            or "",
+            year,
+            record.text(*reference, "PeriodSequence"),
         )
-        if (school, name, year) not in self.periods:
-            raise BadValue(
-                "GradingPeriod", f"{name!r} of school {school} is not one of the grading periods"
-            )
-        sequence, ended = self.periods[(school, name, year)]
-        code = record.text(*section, *_COURSE_OFFERING, "LocalCourseCode") or ""
-        self.add_row(
-            "course_grades",
-            {
-                "student_id": record.text(*section, *_STUDENT),
-                "course": self.course_titles.get(code, code),
-                "school_year": str(year),
-                "period": str(sequence),
-                "date": ended,
-                "grade": record.text("NumericGradeEarned"),
-            },
-            record,
-        )
+        self.marks.add(record, period, year, self.course_titles)
 
     def assessment(self, record: EdFiRecord) -> None:
         identity = ("AssessmentReference", "AssessmentIdentity")
@@ -471,73 +431,16 @@ class EdFiNormalizer:
             add("assessments", values, record.file, record.line)
 
     def incident(self, record: EdFiRecord) -> None:
-        incident = _incident_id(record)
-        self.incident_dates[incident] = record.text("IncidentDate") or ""
-        if record.label:
-            self.incident_labels[record.label] = incident
-        self.sink.use(record.file)
+        self.discipline.add_incident(record)
 
-    def incident_behavior(self, record: EdFiRecord) -> None:
-        student_id, incident = record.text(*_STUDENT) or "", self._incident_of(record)
-        day = self.incident_dates.get(incident)
-        if day is None:
-            raise BadValue(
-                "DisciplineIncidentReference", f"there is no DisciplineIncident {incident!r}"
-            )
-        texts = {
-            "student_id": student_id,
-            "incident_id": incident,
-            "date": day,
-            "behavior": record.code("Behavior"),
-        }
-        convert_row(TABLES["behavior_incidents"], texts)
-        if (student_id, incident) in self.incidents:
-            self.add_row("behavior_incidents", texts, record)
-            return
-        self.incidents[(student_id, incident)] = _PendingRow(record.file, record.line, texts)
+    def incident_part(self, record: EdFiRecord) -> None:
+        self.discipline.add_part(record)
 
     def discipline_action(self, record: EdFiRecord) -> None:
-        student_id = record.text(*_STUDENT) or ""
-        references = record.children(_INCIDENT_BEHAVIOR[0])
-        incidents = [
-            self._incident_of(reference, *_INCIDENT_BEHAVIOR) for reference in references
-        ] or [""]
-        for incident in incidents:
-            if (student_id, incident) not in self.incidents:
-                raise BadValue(
-                    _INCIDENT_BEHAVIOR[0],
-                    f"the action names incident {incident!r}, which this student has no part in",
-                )
-        action = next(
-            (
-                code
-                for discipline in record.children("Discipline")
-                if (code := discipline.code("Discipline"))
-            ),
-            None,
-        )
-        for incident in incidents:
-            self.incidents[(student_id, incident)].values |= {
-                "action": action,
-                "days_removed": (
-                    record.text("ActualDisciplineActionLength")
-                    or record.text("DisciplineActionLength")
-                ),
-            }
-        self.sink.use(record.file)
+        self.discipline.add_action(record)
 
     def program(self, record: EdFiRecord) -> None:
-        name = record.text("ProgramReference", "ProgramIdentity", "ProgramName") or ""
-        characteristic = PROGRAM_CHARACTERISTICS.get(record.kind)
-        if record.kind == "StudentProgramAssociation" and name.startswith(_LANGUAGE_PROGRAMS):
-            characteristic = "english_learner"
-        if characteristic is None:
-            self.sink.ignore(record.file, f"{record.kind}: not used")
-            return
-        student_id = record.text(*_STUDENT) or ""
-        self.characteristics.setdefault(student_id, {})[characteristic] = "true"
-        self.characteristic_sources.setdefault(student_id, (record.file, record.line))
-        self.sink.use(record.file)
+        self.facts.add_program(record)
 
     def intervention(self, record: EdFiRecord) -> None:
         code = record.text("InterventionIdentificationCode")
@@ -575,48 +478,13 @@ class EdFiNormalizer:
     def _add_row_at(self, table: str, texts: dict[str, str | None], file: str, line: int) -> None:
         self.sink.keep(table, convert_row(TABLES[table], texts), file, line)
 
-    def _demographics(self, student_id: str, record: EdFiRecord) -> None:
-        sex = (record.code("Sex") or "").lower()
-        race = _race_ethnicity(record)
-        if not sex and not race:
-            return
-        if sex and sex not in ("female", "male"):
-            sex = "another"
-        known = self.characteristics.setdefault(student_id, {})
-        known["sex"] = sex or known.get("sex")
-        known["race_ethnicity"] = race or known.get("race_ethnicity")
-        self.characteristic_sources.setdefault(student_id, (record.file, record.line))
-
-    def _incident_of(self, record: EdFiRecord, *within: str) -> str:
-        label = record.reference_label(*within, _INCIDENT[0])
-        return (
-            self.incident_labels.get(label, label)
-            if label
-            else _incident_id(record, *within, *_INCIDENT)
-        )
-
-    def _characteristics(self) -> None:
-        absent = {
-            characteristic: "false" if characteristic in self.complete_characteristics else None
-            for characteristic in PROGRAM_CHARACTERISTICS.values()
-        }
-        for student_id in self.students if self.complete_characteristics else self.characteristics:
-            pending = self.students.get(student_id)
-            file, line = self.characteristic_sources.get(student_id) or (pending.file, pending.line)  # type: ignore[union-attr]
-            texts = {"student_id": student_id, **absent, **self.characteristics.get(student_id, {})}
-            self.sink.derive(
-                "characteristics", convert_row(TABLES["characteristics"], texts), file, line
-            )
-
-
-def _race_ethnicity(record: EdFiRecord) -> str | None:
-    if record.text("HispanicLatinoEthnicity") in ("true", "1"):
-        return "hispanic"
-    codes = [race.code("Race", "Race") or race.code("Race") for race in record.children("Race")]
-    races = {_RACES[code] for code in codes if code in _RACES}
-    if len(races) > 1:
-        return "two_or_more"
-    return next(iter(races), None)
+    def _school_now(self, student_id: str) -> dict[str, str | None]:
+        """School and grade by the last enrollment, or the school that recorded attendance."""
+        stay = self.stays.get(student_id)
+        if stay is not None:
+            return {"school_id": stay.school, "grade_level": stay.grade_level}
+        schools = self.attendance_schools.get(student_id)
+        return {"school_id": schools.most_common(1)[0][0]} if schools else {}
 
 
 def _section_of(record: EdFiRecord) -> str:
@@ -675,8 +543,21 @@ def _school_year_of_entry(entry: str | None) -> str | None:
     return str(day.year + 1 if day.month >= 7 else day.year)
 
 
-def _incident_id(record: EdFiRecord, *within: str) -> str:
-    return f"{record.text(*within, 'IncidentIdentifier')}_{record.text(*within, *_SCHOOL)}"
+def _school_of_period(record: EdFiRecord, *within: str) -> str:
+    """The school of a grading period; in version 2.0 of the standard any organization."""
+    organization = ("EducationOrganizationReference", "EducationOrganizationIdentity")
+    return (
+        record.text(*within, *_SCHOOL)
+        or record.text(*within, *organization, "EducationOrganizationId")
+        or ""
+    )
+
+
+def _year_of_period(record: EdFiRecord, *within: str) -> int:
+    """The school year of a grading period; version 2 of the standard knows its first day alone."""
+    text = record.text(*within, "SchoolYear") or (None if within else _school_year_text(record))
+    begin = record.text(*within, "BeginDate")
+    return _school_year(_school_year_of_entry(begin) if begin and not text else text)
 
 
 _RULES: dict[str, Callable[[EdFiNormalizer, EdFiRecord], None]] = {
@@ -698,7 +579,8 @@ _RULES: dict[str, Callable[[EdFiNormalizer, EdFiRecord], None]] = {
     "Grade": EdFiNormalizer.grade,
     "StudentAssessment": EdFiNormalizer.assessment,
     "DisciplineIncident": EdFiNormalizer.incident,
-    "StudentDisciplineIncidentBehaviorAssociation": EdFiNormalizer.incident_behavior,
+    "StudentDisciplineIncidentAssociation": EdFiNormalizer.incident_part,
+    "StudentDisciplineIncidentBehaviorAssociation": EdFiNormalizer.incident_part,
     "DisciplineAction": EdFiNormalizer.discipline_action,
     "Intervention": EdFiNormalizer.intervention,
     "StudentInterventionAssociation": EdFiNormalizer.student_intervention,

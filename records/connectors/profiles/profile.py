@@ -193,10 +193,13 @@ def _merged(
     An event that the district calls a school day is one, whatever the standard calls it.
     """
     merged = {table: {**standard.get(table, {}), **own.get(table, {})} for table in _KEYS}
-    for table, key in (("attendance", "codes"), ("grades", "letters")):
-        values = {fold(code): value for code, value in standard.get(table, {}).get(key, {}).items()}
-        values |= {fold(code): value for code, value in own.get(table, {}).get(key, {}).items()}
-        merged[table][key] = values
+    codes, letters = {}, {}
+    for tables in (standard, own):
+        of_attendance = tables.get("attendance", {}).get("codes", {})
+        of_grades = tables.get("grades", {}).get("letters", {})
+        codes |= {fold(code): meaning for code, meaning in of_attendance.items()}
+        letters |= {letter.strip().upper(): points for letter, points in of_grades.items()}
+    merged["attendance"]["codes"], merged["grades"]["letters"] = codes, letters
     calendar = merged["calendar"]
     for key, other in (("school_days", "other_days"), ("other_days", "school_days")):
         stated = {fold(event) for event in own.get("calendar", {}).get(other, ())}
@@ -223,7 +226,7 @@ def _profile(source: str, tables: Mapping[str, Mapping[str, Any]]) -> SourceProf
         other_days=frozenset(map(fold, calendar.get("other_days", ()))),
         summer_terms=tuple(map(fold, calendar.get("summer_terms", ()))),
         letters={
-            letter: float(points)
+            letter.strip().upper(): float(points)
             for letter, points in tables.get("grades", {}).get("letters", {}).items()
         },
         digest=hashlib.sha256(text.encode()).hexdigest(),

@@ -27,11 +27,6 @@ SCHOOL_DAYS = [
 ]
 
 
-@pytest.fixture(scope="session")
-def cases(shared_data: Path) -> Path:
-    return shared_data.parent / "cases" / "records"
-
-
 def load_case(connector: Connector, folder: Path, home: Path) -> tuple[LoadReport, Snapshot]:
     report = load(connector, folder, home)
     for file in report.files:

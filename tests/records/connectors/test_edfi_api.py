@@ -162,6 +162,9 @@ def test_the_records_of_a_student_become_the_canonical_rows(ods: FakeEdFiApi, tm
             "meal_eligible": False,
         }
     ]
+    assert rows["unstable_housing_periods"] == [
+        {"student_id": "s3", "first_date": day("2025-08-25"), "last_date": None}
+    ]
     assert rows["school_enrollments"] == [
         {
             "student_id": "s3",
@@ -173,7 +176,14 @@ def test_the_records_of_a_student_become_the_canonical_rows(ods: FakeEdFiApi, tm
         }
     ]
     assert rows["attendance_events"] == [
-        {"student_id": "s3", "school_id": "2", "date": day("2025-09-02"), "status": status}
+        {
+            "student_id": "s3",
+            "school_id": "2",
+            "date": day("2025-09-02"),
+            "status": status,
+            "absent_share": None,
+            "part": None,
+        }
         for status in ("absent_unexcused", "tardy")
     ]
     assert rows["course_grades"] == [
@@ -184,6 +194,7 @@ def test_the_records_of_a_student_become_the_canonical_rows(ods: FakeEdFiApi, tm
             "period": 1,
             "date": day("2025-10-10"),
             "grade": 83.0,
+            "section_id": "m1",
         }
     ]
     assert rows["gradebook_entries"] == [
@@ -908,8 +919,23 @@ def test_a_bad_record_is_quarantined_under_its_resource_and_its_neighbours_stay(
 
 
 SPREAD = {"Name", "BirthData", "AttendanceEvent"}
-LISTS = {"CalendarEvent", "ScoreResult", "Race", "Discipline", "PerformanceLevel"}
-ACTED_ON = "StudentDisciplineIncidentBehaviorAssociationReference"
+LISTS = {
+    "Behavior",
+    "CalendarEvent",
+    "Discipline",
+    "DisciplineIncidentParticipationCode",
+    "EnglishLanguageProficiencyAssessment",
+    "HomelessProgramService",
+    "LanguageInstructionProgramService",
+    "PerformanceLevel",
+    "ProgramParticipationStatus",
+    "Race",
+    "SchoolFoodServiceProgramService",
+    "ScoreResult",
+    "SpecialEducationProgramService",
+}
+ONE_BEHAVIOR = "StudentDisciplineIncidentBehaviorAssociation"
+ACTED_ON = f"{ONE_BEHAVIOR}Reference"
 
 
 def local(element: ElementTree.Element) -> str:
@@ -947,7 +973,7 @@ def as_json(element: ElementTree.Element, linked: Mapping[str, ElementTree.Eleme
             body[camel(name)] = flat(child if of is None else of)
         elif name in SPREAD:
             body |= as_json(child, linked)
-        elif name in LISTS:
+        elif name in LISTS and (len(child) or not is_single(name, local(element))):
             inner = as_json(child, linked) if len(child) else dict([leaf(child)])
             body.setdefault(camel(name) + "s", []).append(inner)
         elif name == "SchoolYear":
@@ -955,6 +981,11 @@ def as_json(element: ElementTree.Element, linked: Mapping[str, ElementTree.Eleme
         elif not len(child):
             body |= dict([leaf(child)])
     return body
+
+
+def is_single(name: str, within: str) -> bool:
+    """Whether an element that repeats elsewhere stands once here."""
+    return name == within or (name, within) == ("Behavior", ONE_BEHAVIOR)
 
 
 def flat(reference: ElementTree.Element) -> Body:

@@ -54,14 +54,6 @@ SAMPLE_PROGRAMS = "program_id,organization_id,name\np1,tutors,After school\n"
 SESSIONS = "session_id,student_id,program_id,organization_id,date,attended,minutes\n"
 
 
-@pytest.fixture(scope="session")
-def cases(shared_data: Path) -> Path:
-    folder = shared_data.parent / "cases" / "records"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is not a folder")
-    return folder
-
-
 def write_export(folder: Path, **changed: str | bytes) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in (EXPORT | {f"{name}.csv": text for name, text in changed.items()}).items():

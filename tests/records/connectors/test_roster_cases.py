@@ -26,14 +26,6 @@ from tests.records.fake_powerschool import FakePowerSchool, fill
 from tests.records.synthetic_roster import Roster, roster, write_csv
 
 
-@pytest.fixture(scope="module")
-def cases(shared_data: Path) -> Path:
-    folder = shared_data.parent / "cases" / "records"
-    if not folder.is_dir():
-        pytest.skip(f"the cases of real exports are not there: {folder} is not a folder")
-    return folder
-
-
 def loaded(folder: Path, home: Path) -> LoadReport:
     """Load a folder; every physical line of it must be accounted for."""
     report = load(OneRosterFiles(), folder, home)

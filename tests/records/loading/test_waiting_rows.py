@@ -55,14 +55,6 @@ ENROLLMENTS = "student_id,program_id,organization_id,start_date"
 SESSIONS = "student_id,session_id,program_id,organization_id,date,attended"
 
 
-@pytest.fixture
-def cases(shared_data: Path) -> Path:
-    folder = shared_data.parent / "cases" / "records"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is not a folder")
-    return folder
-
-
 def csv(folder: Path, file: str, header: str, *lines: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / file).write_text("\n".join((header, *lines)) + "\n")
