@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from records.canonical.schema import PERIOD_CATEGORIES
 from records.connectors.protocol import Connector
 
+_PERIODS = tuple(f"{name}_periods" for name in PERIOD_CATEGORIES)
 _ONEROSTER = {
     "orgs.csv": ("schools",),
     "academicSessions.csv": (),
@@ -50,7 +52,7 @@ _EDFI_FILES = {
     "StudentGradebook.xml": ("gradebook_entries",),
     "StudentTranscript.xml": (),
     "StudentAssessment.xml": ("assessments",),
-    "StudentProgram.xml": ("characteristics",),
+    "StudentProgram.xml": ("characteristics", *_PERIODS),
     "StudentIntervention.xml": ("programs", "service_enrollments"),
 }
 _EDFI_RESOURCES = {

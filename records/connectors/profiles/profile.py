@@ -193,7 +193,8 @@ def _merged(
     An event that the district calls a school day is one, whatever the standard calls it.
     """
     merged = {table: {**standard.get(table, {}), **own.get(table, {})} for table in _KEYS}
-    codes, letters = {}, {}
+    codes: dict[str, Any] = {}
+    letters: dict[str, Any] = {}
     for tables in (standard, own):
         of_attendance = tables.get("attendance", {}).get("codes", {})
         of_grades = tables.get("grades", {}).get("letters", {})
