@@ -75,11 +75,26 @@ _EDFI_RESOURCES = {
     "ed-fi/disciplineIncidents": ("behavior_incidents",),
     "ed-fi/studentDisciplineIncidentBehaviorAssociations": ("behavior_incidents",),
     "ed-fi/disciplineActions": (),
-    "ed-fi/studentSpecialEducationProgramAssociations": ("characteristics",),
-    "ed-fi/studentSection504ProgramAssociations": ("characteristics",),
-    "ed-fi/studentLanguageInstructionProgramAssociations": ("characteristics",),
-    "ed-fi/studentHomelessProgramAssociations": ("characteristics",),
-    "ed-fi/studentSchoolFoodServiceProgramAssociations": ("characteristics",),
+    "ed-fi/studentSpecialEducationProgramAssociations": (
+        "characteristics",
+        "special_education_periods",
+    ),
+    "ed-fi/studentSection504ProgramAssociations": (
+        "characteristics",
+        "special_education_periods",
+    ),
+    "ed-fi/studentLanguageInstructionProgramAssociations": (
+        "characteristics",
+        "english_learner_periods",
+    ),
+    "ed-fi/studentHomelessProgramAssociations": (
+        "characteristics",
+        "unstable_housing_periods",
+    ),
+    "ed-fi/studentSchoolFoodServiceProgramAssociations": (
+        "characteristics",
+        "meal_eligible_periods",
+    ),
     "ed-fi/studentProgramAssociations": ("characteristics",),
     "ed-fi/interventions": ("programs", "service_enrollments"),
     "ed-fi/studentInterventionAssociations": ("service_enrollments",),
