@@ -6,9 +6,11 @@ import json
 import os
 import secrets
 import stat
+import time
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from records.disclosure_log.limits import DisclosureLimits
 from records.system.errors import UserError
@@ -46,13 +48,17 @@ class Settings:
 
         `HANDRAIL_HOME` (default `./var`), `HANDRAIL_DATABASE_URL`, `HANDRAIL_TODAY`,
         `HANDRAIL_STUDENTS_AT_ONCE` (default 200) and `HANDRAIL_STUDENTS_A_DAY` (default 1000).
+        `HANDRAIL_TIME_ZONE` is the district's time zone (default: the machine's); every day and
+        hour of this process is in it from then on.
 
         An explicit `home` wins; a demo's home says its own day.
 
         Raises:
-            SettingsError: `HANDRAIL_TODAY` is not a date, or a limit is no whole number that the
-                site can work with.
+            SettingsError: `HANDRAIL_TODAY` is not a date, `HANDRAIL_TIME_ZONE` is not a time zone,
+                or a limit is no whole number that the site can work with.
         """
+        if zone := os.environ.get("HANDRAIL_TIME_ZONE"):
+            _set_time_zone(zone)
         folder = (home or Path(os.environ.get("HANDRAIL_HOME", "var"))).resolve()
         date_text = os.environ.get("HANDRAIL_TODAY") or _demo_day(folder)
         try:
@@ -114,6 +120,18 @@ class Settings:
                 f"{file} may be read by others than its owner: run chmod 600 {file}"
             )
         return file.read_bytes()
+
+
+def _set_time_zone(name: str) -> None:
+    """Make a time zone that of this process, in which Handrail reads and writes local times."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise SettingsError(
+            f"HANDRAIL_TIME_ZONE is {name!r}; it must be a time zone such as America/Chicago"
+        ) from None
+    os.environ["TZ"] = name
+    time.tzset()
 
 
 def _whole_number(name: str, default: int, minimum: int) -> int:
