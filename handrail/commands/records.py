@@ -66,6 +66,7 @@ from records.loading.load_history import (
     stale_attendance_since,
 )
 from records.loading.load_report import LoadReport
+from records.loading.quality import not_on_record, silent_schools
 from records.permissions import legal_holds
 from records.permissions.destructions_in_progress import unfinished_destructions
 from records.snapshots.snapshot import NoSnapshot, Snapshot, SnapshotDamaged
@@ -241,11 +242,27 @@ def status(home: Home = None) -> None:
                 f"{last.source}{owner} was last loaded on {last.at:%Y-%m-%d at %H:%M}.",
                 highlight=False,
             )
+        unknown = not_on_record(snapshot)
+        silent = silent_schools(snapshot, settings.now().date())
         stale_since = stale_attendance_since(settings.home, settings.now())
         database = open_database(settings.database_url)
         overdue, unfinished = (
             overdue_destructions(database, settings.now().date()),
             unfinished_destructions(database),
+        )
+    if unknown:
+        out.print(
+            f"Not on record for anybody: {', '.join(unknown)}. Nothing is shown or raised of it.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    for school in silent:
+        since = f"since {school.since}" if school.since else "this school year"
+        err.print(
+            f"handrail: {school.name} has sent no attendance {since}: {school.days} school days are"
+            " unknown",
+            highlight=False,
+            soft_wrap=True,
         )
     if stale_since is not None:
         err.print(

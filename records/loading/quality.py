@@ -74,6 +74,21 @@ class SilentSchool:
     days: int
 
 
+_KINDS_OF_RECORDS = (
+    ("attendance", "attendance_taken", "state = 'taken'"),
+    ("course grades", "course_grades", "true"),
+    ("test results", "assessments", "true"),
+    ("behavior incidents", "behavior_incidents", "true"),
+    ("partners' services", "service_enrollments", "true"),
+    ("English learners", "characteristics", "english_learner is not null"),
+    ("special education", "characteristics", "special_education is not null"),
+    ("housing", "characteristics", "unstable_housing is not null"),
+    ("school meals", "characteristics", "meal_eligible is not null"),
+    ("sex", "characteristics", "sex is not null"),
+    ("race and ethnicity", "characteristics", "race_ethnicity is not null"),
+)
+"""Words, table, and the condition of a row that says something."""
+
 MAX_GAP_DAYS = 2
 """School days without a single attendance record in the whole district that are not yet worth a
 question."""
@@ -242,6 +257,21 @@ def silent_schools(snapshot: Snapshot, today: date) -> list[SilentSchool]:
             {"today": today, "most": MAX_GAP_DAYS},
         ).fetchall()
     return [SilentSchool(name, since, days) for name, since, days in rows]
+
+
+def not_on_record(snapshot: Snapshot) -> list[str]:
+    """The kinds of records of which no source says anything about anybody, in words.
+
+    What they would say is unknown of every student, and never zero or no.
+    """
+    with duckdb.connect() as engine:
+        tables = _create_views(engine, snapshot)
+        absent = [
+            words
+            for words, table, condition in _KINDS_OF_RECORDS
+            if table not in tables or not _count(engine, table, condition)
+        ]
+    return absent
 
 
 def _create_views(engine: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> set[str]:

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from records.loading.quality import silent_schools
+from records.loading.quality import not_on_record, silent_schools
 from records.snapshots.snapshot import Snapshot
 from tests.records.conftest import snapshot_of
 
@@ -115,3 +115,11 @@ def test_a_school_that_has_stopped_sending_attendance_is_named(tmp_path: Path):
     ]
     earlier = silent_schools(snapshot, DAYS[22])
     assert [(school.name, school.days) for school in earlier] == [("New", 22)]
+
+
+def test_what_no_source_speaks_of_is_named(tmp_path: Path):
+    snapshot = snapshot_of(district({"oak": 30}, {"oak": {day: 2 for day in DAYS}}), tmp_path)
+    named = not_on_record(snapshot)
+    assert "attendance" not in named
+    assert {"course grades", "behavior incidents", "English learners", "school meals"} <= set(named)
+    assert "attendance" in not_on_record(snapshot_of(district({"oak": 30}, {}), tmp_path / "none"))
