@@ -118,7 +118,7 @@ def test_a_school_that_has_stopped_sending_attendance_is_named(tmp_path: Path):
 
 
 def test_what_no_source_speaks_of_is_named(tmp_path: Path):
-    snapshot = snapshot_of(district({"oak": 30}, {"oak": {day: 2 for day in DAYS}}), tmp_path)
+    snapshot = snapshot_of(district({"oak": 30}, {"oak": dict.fromkeys(DAYS, 2)}), tmp_path)
     named = not_on_record(snapshot)
     assert "attendance" not in named
     assert {"course grades", "behavior incidents", "English learners", "school meals"} <= set(named)
