@@ -21,6 +21,7 @@ from features.expressions import (
     TableExpr,
     date_of,
     descending,
+    known_where,
     null,
     row_number,
     smaller,
@@ -44,6 +45,7 @@ class StudentDays:
 
     `ABSENT`, `EXCUSED` and `UNEXCUSED` are shares of the day, 0 to 1; of an absence that is neither
     excused nor unexcused on record only `ABSENT` speaks. `LATE` and `MONDAY` are 0 or 1.
+    `DAYS_SINCE` is how many school days the school has had since.
     """
 
     STUDENT_ID = Students.STUDENT_ID
@@ -54,10 +56,15 @@ class StudentDays:
     LATE = ColumnName("late")
     MONDAY = ColumnName("monday")
     DAYS_AGO = ColumnName("days_ago")
+    DAYS_SINCE = ColumnName("days_since")
 
 
 MOST_OF_A_DAY = 0.5
 """A day of which more than this share was missed belongs to a run of absences."""
+
+MOST_DAYS_SINCE = 2
+"""School days since the last one on record after which nothing is said of the last days: the school
+has gone silent, or the student has left."""
 
 _ONE_YEAR = timedelta(days=365)
 _STAYS = SchoolEnrollments
@@ -70,6 +77,12 @@ _TAKEN_SCHOOL, _TAKEN_DATE = ColumnName("taken_school"), ColumnName("taken_date"
 _SCHOOL_NOW, _STUDENT_NOW = ColumnName("school_now"), ColumnName("student_now")
 _CHOICE, _SCHOOLS_THAT_DAY = ColumnName("choice"), ColumnName("schools_that_day")
 _AWAY, _EVER_TAKEN = ColumnName("away"), ColumnName("ever_taken")
+_SCHOOL_DAYS, _SCHOOL_DAY_NUMBER = ColumnName("school_days"), ColumnName("school_day_number")
+_LAST_10, _CHANGE, _CURRENT_RUN = (
+    ColumnName("absences_last_10"),
+    ColumnName("absence_change"),
+    ColumnName("current_run"),
+)
 _RECENCY, _STAY_STUDENT, _STAY_GRADE = (
     ColumnName("recency"),
     ColumnName("stay_student"),
@@ -110,6 +123,7 @@ def student_days(records: ScopedRecords, as_of: Day, settled: Day | None = None)
         late=joined[StudentDays.LATE].fill_null(0),
         monday=(joined[Calendar.DATE].day_of_week.index() == 0).cast("int64"),
         days_ago=row_number().over(newest_first) + 1,
+        days_since=joined[StudentDays.DAYS_SINCE],
     )
 
 
@@ -134,7 +148,14 @@ def attendance(records: ScopedRecords, as_of: Day, settled: Day | None = None) -
         monday_absences_60=(absent * days[StudentDays.MONDAY]).sum(where=last_60),
         tardies_60=days[StudentDays.LATE].sum(where=last_60),
         days_enrolled_year=days.count(),
+        days_since=days[StudentDays.DAYS_SINCE].min(where=days_ago == 1),
     )
+    is_recent = counts[StudentDays.DAYS_SINCE] <= MOST_DAYS_SINCE
+    counts = counts.mutate(
+        absences_last_10=known_where(is_recent, counts[_LAST_10]),
+        absence_change=known_where(is_recent, counts[_CHANGE]),
+        current_run=known_where(is_recent, counts[_CURRENT_RUN]),
+    ).drop(StudentDays.DAYS_SINCE)
     longest = _longest_runs(days.filter(last_60, days[_AWAY] == 1))
     joined = counts.left_join(longest, [(StudentDays.STUDENT_ID, _RUN_STUDENT)]).drop(_RUN_STUDENT)
     return joined.mutate(longest_run_60=joined[_LONGEST_RUN].fill_null(0))
@@ -184,12 +205,16 @@ def _enrolled_days(records: ScopedRecords, as_of: Day, settled: Day) -> TableExp
         schools_that_day=days[_STAYS.SCHOOL_ID].nunique().over(window(*one_day)),
     )
     return days.filter(days[_CHOICE] == 0).select(
-        Students.STUDENT_ID, Calendar.DATE, _STAYS.SCHOOL_ID, _SCHOOLS_THAT_DAY
+        Students.STUDENT_ID,
+        Calendar.DATE,
+        _STAYS.SCHOOL_ID,
+        _SCHOOLS_THAT_DAY,
+        StudentDays.DAYS_SINCE,
     )
 
 
 def _days_taken(records: ScopedRecords, as_of: Day, settled: Day) -> TableExpr:
-    """The school days of this school year on which each school took attendance.
+    """The school days of this school year on which each school took attendance, and days since.
 
     A school year that began more than a year before `as_of` is not this one, whatever came last;
     and before any school has taken attendance in a year, no day of it counts.
@@ -212,10 +237,18 @@ def _days_taken(records: ScopedRecords, as_of: Day, settled: Day) -> TableExpr:
     )
     is_taken = days[AttendanceTaken.STATE] == "taken"
     is_quiet = days[AttendanceTaken.STATE] == "quiet"
-    days = days.mutate(ever_taken=is_taken.any().over(window()))
-    return days.filter(
-        days[_EVER_TAKEN], is_taken | (is_quiet & (days[Calendar.DATE] <= date_of(settled)))
-    ).select(Calendar.SCHOOL_ID, Calendar.DATE)
+    is_settled = days[Calendar.DATE] <= date_of(settled)
+    of_school = window(Calendar.SCHOOL_ID)
+    in_order = window(Calendar.SCHOOL_ID, order_by=[Calendar.DATE])
+    days = days.mutate(
+        ever_taken=is_taken.any().over(window()),
+        school_day_number=row_number().over(in_order) + 1,
+        school_days=is_settled.cast("int64").sum().over(of_school),
+    )
+    days = days.mutate(days_since=days[_SCHOOL_DAYS] - days[_SCHOOL_DAY_NUMBER])
+    return days.filter(days[_EVER_TAKEN], is_taken | (is_quiet & is_settled)).select(
+        Calendar.SCHOOL_ID, Calendar.DATE, StudentDays.DAYS_SINCE
+    )
 
 
 def _all_stays(records: ScopedRecords, as_of: Day) -> TableExpr:

@@ -178,6 +178,12 @@ def dense_rank() -> ColumnExpr:
     return expression
 
 
+def known_where(condition: ColumnExpr, value: ColumnExpr) -> ColumnExpr:
+    """A value where a condition holds, and missing elsewhere."""
+    expression: ColumnExpr = ibis.ifelse(condition, value, ibis.null())
+    return expression
+
+
 def null(target_type: str) -> ColumnExpr:
     """A missing value of a type."""
     expression: ColumnExpr = ibis.null().cast(target_type)

@@ -96,8 +96,8 @@ def missing_days(by_day: Mapping[date, tuple[int, float, int]]) -> set[date]:
 
 def student_days(
     rows: Rows, student: str, as_of: date, settled: date
-) -> list[tuple[date, float, float, float, int]]:
-    """Day, share missed, share excused, share unexcused and whether late, the oldest first."""
+) -> list[tuple[date, float, float, float, int, str]]:
+    """Day, share missed, excused and unexcused, whether late, and school, the oldest first."""
     known = states(rows)
     years = {row["school_year"] for row in rows["calendar"] if row["date"] <= as_of}
     if not years:
@@ -144,8 +144,21 @@ def student_days(
             and row["date"] == day
             and (len(schools) == 1 or row["school_id"] == school)
         ]
-        result.append((day, *missed(events)))
+        result.append((day, *missed(events), school))
     return result
+
+
+def days_since(rows: Rows, school: str, day: date, settled: date) -> int:
+    """How many school days the school has had after a day, up to `settled`."""
+    year = max(
+        row["school_year"]
+        for row in rows["calendar"]
+        if row["school_id"] == school and row["date"] == day
+    )
+    return sum(
+        row["school_id"] == school and row["school_year"] == year and day < row["date"] <= settled
+        for row in rows["calendar"]
+    )
 
 
 def missed(events: Iterable[Row]) -> tuple[float, float, float, int]:
@@ -172,7 +185,8 @@ def attendance_features(
     rows: Rows, student: str, as_of: date, settled: date | None = None
 ) -> dict[str, float]:
     days = student_days(rows, student, as_of, settled or as_of)
-    absent = [share for _, share, _, _, _ in days]
+    is_recent = bool(days) and days_since(rows, days[-1][5], days[-1][0], settled or as_of) <= 2
+    absent = [share for _, share, _, _, _, _ in days]
     last_60, last_30 = days[-60:], absent[-30:]
     month_before = absent[-60:-30]
 
@@ -194,13 +208,13 @@ def attendance_features(
         )
         return dict.fromkeys(names.split(), nan)
     return {
-        "absences_last_10": sum(absent[-10:]),
+        "absences_last_10": sum(absent[-10:]) if is_recent else nan,
         "absences_last_30": sum(absent[-30:]),
         "absence_rate_year": mean(absent),
         "absence_rate_60": mean(absent[-60:]),
-        "absence_change": mean(last_30) - mean(month_before),
+        "absence_change": mean(last_30) - mean(month_before) if is_recent else nan,
         "absent_days_year": sum(absent),
-        "current_run": run,
+        "current_run": run if is_recent else nan,
         "longest_run_60": longest,
         "unexcused_60": sum(day[3] for day in last_60),
         "excused_60": sum(day[2] for day in last_60),
