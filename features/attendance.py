@@ -26,6 +26,7 @@ from features.expressions import (
     row_number,
     smaller,
     table,
+    text,
     window,
 )
 from records.access.scoped_records import ScopedRecords
@@ -34,6 +35,7 @@ from records.canonical.columns import (
     AttendanceTaken,
     Calendar,
     ColumnName,
+    Coverage,
     SchoolEnrollments,
     Students,
 )
@@ -254,7 +256,7 @@ def _days_taken(records: ScopedRecords, as_of: Day, settled: Day) -> TableExpr:
 def _all_stays(records: ScopedRecords, as_of: Day) -> TableExpr:
     """Every stay that began up to `as_of`, beside the student's school now.
 
-    A student without any is at the school now, on every day.
+    Where the district sends no enrollments at all, a student is at the school now, on every day.
     """
     enrollments = table(records, SchoolEnrollments.TABLE)
     enrollments = enrollments.filter(enrollments[_STAYS.ENTRY_DATE] <= date_of(as_of))
@@ -264,15 +266,18 @@ def _all_stays(records: ScopedRecords, as_of: Day) -> TableExpr:
     students = table(records, Students.TABLE).select(
         student_now=Students.STUDENT_ID, school_now=Students.SCHOOL_ID
     )
-    without = students.anti_join(
-        table(records, SchoolEnrollments.TABLE).select(_STAYS.STUDENT_ID),
-        [(_STUDENT_NOW, _STAYS.STUDENT_ID)],
-    ).select(
+    coverage = table(records, Coverage.TABLE)
+    sends_enrollments = coverage.filter(coverage[Coverage.TABLE_NAME] == SchoolEnrollments.TABLE)
+    without = students.select(
         student_id=_STUDENT_NOW,
         school_id=_SCHOOL_NOW,
         entry_date=null("date"),
         exit_date=null("date"),
     )
+    without = without.mutate(table_name=text(SchoolEnrollments.TABLE)).anti_join(
+        sends_enrollments.select(Coverage.TABLE_NAME), [(Coverage.TABLE_NAME, Coverage.TABLE_NAME)]
+    )
+    without = without.drop(Coverage.TABLE_NAME)
     stays = enrollments.union(without)
     return stays.inner_join(students, [(_STAYS.STUDENT_ID, _STUDENT_NOW)]).drop(_STUDENT_NOW)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -74,13 +74,19 @@ def build_features(
     return pd.DataFrame(columns, index=index, dtype="float64")
 
 
-def write_features(records: ScopedRecords, as_of: date, home: Path) -> Path:
+def write_features(
+    records: ScopedRecords, as_of: date, home: Path, today: date | None = None
+) -> Path:
     """Write the features to `home/features/<snapshot>-<day>.parquet` with a manifest next to it.
+
+    Args:
+        today: the day of the computation, on which nobody knows yet who is at school.
 
     Returns:
         The file.
     """
-    frame = build_features(records, as_of)
+    settled = as_of if today is None else min(as_of, today - timedelta(days=1))
+    frame = build_features(records, as_of, settled)
     folder = home / "features"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{records.snapshot.id}-{as_of}.parquet"

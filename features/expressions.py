@@ -184,6 +184,12 @@ def known_where(condition: ColumnExpr, value: ColumnExpr) -> ColumnExpr:
     return expression
 
 
+def text(value: str) -> ColumnExpr:
+    """One text for every row."""
+    expression: ColumnExpr = ibis.literal(value)
+    return expression
+
+
 def null(target_type: str) -> ColumnExpr:
     """A missing value of a type."""
     expression: ColumnExpr = ibis.null().cast(target_type)

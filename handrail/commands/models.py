@@ -83,13 +83,14 @@ def build(
 ) -> None:
     """Compute the features of every student as of a date, and count how many are known."""
     with report_user_errors():
-        folder = Settings.from_environment(home).home
+        settings = Settings.from_environment(home)
+        folder = settings.home
         snapshot = Snapshot.current(folder)
         day = _parse_day(as_of) if as_of else snapshot.latest_date()
         records = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", day))
         with progress_bar() as progress:
             progress("building features", 0, 1)
-            file = write_features(records, day, folder)
+            file = write_features(records, day, folder, settings.now().date())
             progress("building features", 1, 1)
     out.print(
         f"{len(CATALOG)} features of {len(records.students):,} students as of {day}: {file}",

@@ -7,11 +7,11 @@ school, if attendance was taken. A whole school without an entry was hardly ever
 day is missing, and says nothing of anybody. A small school may well have had a day without one.
 
 A run of days is missing from the day on which at least `EXPECTED_ENTRIES` should have come since
-it began, and fewer than `FEWEST_SHARE` of them did. What a school usually has is its own mean up to
-that day, and no more than `USUAL_SHARE` of its students; of a school with fewer than
-`FEWEST_STUDENTS` nothing is expected. The same is asked of all schools together, so that one day on
-which nobody has taken attendance yet, or a holiday that the calendar lists, is missing at small
-schools too. The state of a day rests on nothing that came after it.
+it began, and fewer than `FEWEST_SHARE` of them did; at a school with fewer than `FEWEST_STUDENTS`,
+from `EXPECTED_AT_SMALL`. What a school usually has is its own mean up to that day, and no more than
+`USUAL_SHARE` of its students. The same is asked of all schools together, so that one day on which
+nobody has taken attendance yet, or a holiday that the calendar lists, is missing at small schools
+too. The state of a day rests on nothing that came after it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ FEWEST_SHARE = 0.1
 entered ahead does not mean that attendance was taken."""
 
 FEWEST_STUDENTS = 20
-"""Of fewer students a share says nothing."""
+EXPECTED_AT_SMALL = 30.0
+"""Of fewer students than that, so many entries must be lacking before a run of days is doubted: a
+handful of students may well have a good autumn."""
 
 _TABLES = ("calendar", "attendance_events", "school_enrollments", "students")
 
@@ -51,7 +53,7 @@ with entries as (
   select student_id, school_id, entry_date, exit_date from school_enrollments
   union all
   select student_id, school_id, null, null from students
-  where student_id not in (select student_id from school_enrollments)
+  where not exists (from school_enrollments)
 ), changes as (
   select school_id, coalesce(entry_date, date '1900-01-01') as date, 1 as change from stays
   union all
@@ -78,9 +80,9 @@ with entries as (
     sum(enrolled) as enrolled
   from schools group by date
 ), everyone as (
-  select school_id, date, entries, if(enrolled < $students, 0, expected) as expected from schools
+  select school_id, date, entries, expected, enrolled from schools
   union all
-  select null, date, entries, if(enrolled < $students, 0, expected) from district
+  select null, date, entries, expected, enrolled from district
 ), numbered as (
   select *, entries < $fewest * expected or entries = 0 as is_thin,
     row_number() over (partition by school_id order by date)
@@ -91,7 +93,7 @@ with entries as (
 ), judged as (
   select *, is_thin and sum(expected - entries) over (
     partition by school_id, is_thin, run order by date
-  ) >= $expected as is_missing
+  ) >= if(enrolled < $students, $expected_at_small, $expected) as is_missing
   from numbered
 )
 select s.school_id, s.date,
@@ -111,6 +113,7 @@ DATED: Mapping[str, str] = {
     "gradebook_entries": "due_date",
     "assessments": "date",
     "behavior_incidents": "date",
+    "school_enrollments": "entry_date",
     "service_enrollments": "start_date",
     "service_sessions": "date",
 }
@@ -150,6 +153,7 @@ def write_coverage(folder: Path, *, understands_attendance: bool) -> None:
                     "expected": EXPECTED_ENTRIES,
                     "fewest": FEWEST_SHARE,
                     "students": FEWEST_STUDENTS,
+                    "expected_at_small": EXPECTED_AT_SMALL,
                 },
             )
             write_sorted([states], target, TABLES["attendance_taken"])

@@ -58,7 +58,7 @@ two are bounded."""
 
 _EVERY_ROW = "true"
 _CORRECTED_ABSENCE = (
-    "status in ('absent_excused', 'absent_unexcused') and coalesce(absent_share, 1) = 1"
+    "status in ('absent_excused', 'absent_unexcused') and absent_share is null"
     " and row(student_id, school_id, date) in (select day from days_late)"
 )
 """The absence of a whole day on which the student is late too."""

@@ -14,11 +14,11 @@ from typing import Any
 Row = Mapping[str, Any]
 Rows = Mapping[str, Sequence[Row]]
 
-EXPECTED, USUAL, FEWEST, STUDENTS = 5.0, 0.05, 0.1, 20
+EXPECTED, EXPECTED_AT_SMALL, USUAL, FEWEST, STUDENTS = 5.0, 30.0, 0.05, 0.1, 20
 
 
 def stays_of(rows: Rows) -> list[tuple[str, str, date | None, date | None]]:
-    """Student, school, first and last day; a student without any stay is where they are now."""
+    """Student, school, first and last day; where there are none, all are where they are now."""
     enrollments = rows.get("school_enrollments", ())
     stays = [
         (row["student_id"], row["school_id"], row["entry_date"], row.get("exit_date"))
@@ -28,7 +28,7 @@ def stays_of(rows: Rows) -> list[tuple[str, str, date | None, date | None]]:
     stays += [
         (row["student_id"], row["school_id"], None, None)
         for row in rows["students"]
-        if row["student_id"] not in enrolled
+        if not enrolled
     ]
     return stays
 
@@ -67,8 +67,8 @@ def states(rows: Rows) -> dict[tuple[str, date], str]:
     result = {}
     for school, by_day in counts.items():
         own = missing_days(by_day)
-        for day, (entries, expected, enrolled) in by_day.items():
-            thin = is_thin(entries, expected if enrolled >= STUDENTS else 0)
+        for day, (entries, expected, _) in by_day.items():
+            thin = is_thin(entries, expected)
             if day in own or (day in district and thin):
                 result[school, day] = "missing"
             else:
@@ -84,12 +84,11 @@ def missing_days(by_day: Mapping[date, tuple[int, float, int]]) -> set[date]:
     missing, lacking = set(), 0.0
     for day in sorted(by_day):
         entries, expected, enrolled = by_day[day]
-        expected = expected if enrolled >= STUDENTS else 0.0
         if not is_thin(entries, expected):
             lacking = 0.0
             continue
         lacking += expected - entries
-        if lacking >= EXPECTED:
+        if lacking >= (EXPECTED if enrolled >= STUDENTS else EXPECTED_AT_SMALL):
             missing.add(day)
     return missing
 

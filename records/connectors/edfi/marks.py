@@ -22,6 +22,7 @@ from records.connectors.edfi.descriptors import (
 )
 from records.connectors.edfi.record import (
     COURSE_OFFERING,
+    SCHOOL,
     SECTION,
     EdFiRecord,
     says_yes,
@@ -69,7 +70,7 @@ class GradingPeriods:
         Raises:
             BadValue: its place is not a whole number.
         """
-        if sequence and not sequence.isdigit():
+        if sequence and not _is_whole(sequence):
             raise BadValue(
                 "PeriodSequence", f"PeriodSequence is {sequence!r}; it must be a whole number"
             )
@@ -85,7 +86,7 @@ class GradingPeriods:
         Raises:
             BadValue: there is no such period.
         """
-        place = int(sequence) if sequence and sequence.isdigit() else None
+        place = int(sequence) if sequence and _is_whole(sequence) else None
         period = self._periods.get((school, plain(name), year, place)) or self._periods.get(
             (school, plain(name), year, None)
         )
@@ -99,6 +100,20 @@ class GradingPeriods:
         return Period(earlier + 1, period.ended)
 
 
+_FAILING = ("F", "E", "FAIL")
+"""Letters beside which a 0 is a mark."""
+
+_PERIOD_SCHOOL = ("GradingPeriodReference", "GradingPeriodIdentity", *SCHOOL)
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).isascii() and text.replace(".", "", 1).isdigit()
+
+
 @dataclass(frozen=True, slots=True)
 class _Mark:
     """A mark that waits; `course` is the student's course of a year, of which one term counts.
@@ -110,6 +125,7 @@ class _Mark:
     term: MarkTerm
     type_: str
     course: tuple[str, str, int]
+    school: str
     values: dict[str, Value]
     file: str
     line: int
@@ -128,8 +144,8 @@ class CourseMarks:
 
     sink: RowSink
     letter_marks: Mapping[str, float] = field(default_factory=dict)
-    _unscaled: list[_Mark] = field(default_factory=list)
-    _is_of_100: bool | None = None
+    _unscaled: dict[str, list[_Mark]] = field(default_factory=dict)
+    _is_of_100: dict[str, bool] = field(default_factory=dict)
     _longer: list[_Mark] = field(default_factory=list)
     _covered: set[tuple[str, str, int]] = field(default_factory=set)
     _types_not_understood: Counter[str] = field(default_factory=Counter)
@@ -165,12 +181,14 @@ class CourseMarks:
         term = mark_term(type_)
         assert term is not None
         is_number = bool(record.text("NumericGradeEarned"))
-        may_be_refused = is_number and not self._is_of_100
+        school = record.text(*_PERIOD_SCHOOL) or ""
+        may_be_refused = is_number and not self._is_of_100.get(school)
         self._scale(
             _Mark(
                 term,
                 type_ or "",
                 (student, code, year),
+                school,
                 values,
                 record.file,
                 record.line,
@@ -196,9 +214,9 @@ class CourseMarks:
 
     def finish(self) -> None:
         """Write the marks that waited, and say what the source lacks."""
-        if self._is_of_100 is None:
-            highest = max((_points(mark) for mark in self._unscaled), default=0)
-            self._settle(is_of_100=highest == 0)
+        for school in list(self._unscaled):
+            highest = max((_points(mark) for mark in self._unscaled[school]), default=0)
+            self._settle(school, is_of_100=highest == 0)
         for term in (MarkTerm.SEMESTER, MarkTerm.COURSE):
             used = set()
             for mark in self._longer:
@@ -232,7 +250,8 @@ class CourseMarks:
         number, letter = record.text("NumericGradeEarned"), record.text("LetterGradeEarned")
         points = _number(number) if number else None
         is_no_mark = (letter or "").upper() in LETTERS_WITHOUT_MARK
-        if is_no_mark and not points:
+        is_unknown_zero = points == 0 and bool(letter) and not self._is_failing(letter or "")
+        if is_no_mark or is_unknown_zero:
             self.sink.ignore(record.file, f"Grade with the letter {shown(letter)}: not a mark")
             return None
         if points is not None:
@@ -258,6 +277,11 @@ class CourseMarks:
             f" to points of 100 is needed that lists this letter{stated}",
         )
 
+    def _is_failing(self, letter: str) -> bool:
+        """Whether a 0 beside this letter may be a mark."""
+        is_in_table = self._worth(letter) is not None
+        return letter.upper() in _FAILING or _is_number(letter) or is_in_table
+
     def _worth(self, letter: str | None) -> float | None:
         """What a letter is worth by the district's table."""
         if not letter or not self.letter_marks:
@@ -266,22 +290,23 @@ class CourseMarks:
         return letters.get(letter.upper())
 
     def _scale(self, mark: _Mark, *, is_number: bool) -> None:
-        """Place a mark once it is known whether the numbers of this source are points of 100."""
-        if not is_number or self._is_of_100:
+        """Place a mark once it is known whether the numbers of its school are points of 100."""
+        is_of_100 = self._is_of_100.get(mark.school)
+        if not is_number or is_of_100:
             self._place(mark)
-        elif self._is_of_100 is False:
+        elif is_of_100 is False:
             self._refuse(mark)
         else:
-            self._unscaled.append(mark)
+            waiting = self._unscaled.setdefault(mark.school, [])
+            waiting.append(mark)
             if _points(mark) > _HIGHEST_POINT:
-                self._settle(is_of_100=True)
-            elif len(self._unscaled) >= _ENOUGH_MARKS:
-                self._settle(is_of_100=False)
+                self._settle(mark.school, is_of_100=True)
+            elif len(waiting) >= _ENOUGH_MARKS:
+                self._settle(mark.school, is_of_100=False)
 
-    def _settle(self, *, is_of_100: bool) -> None:
-        self._is_of_100 = is_of_100
-        waiting, self._unscaled = self._unscaled, []
-        for mark in waiting:
+    def _settle(self, school: str, *, is_of_100: bool) -> None:
+        self._is_of_100[school] = is_of_100
+        for mark in self._unscaled.pop(school, []):
             (self._place if is_of_100 else self._refuse)(mark)
 
     def _place(self, mark: _Mark) -> None:

@@ -12,20 +12,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 
-from records.canonical.quarantine import BadRow, BadValue, convert, convert_row
+from records.canonical.quarantine import BadRow, BadValue, Value, convert, convert_row
 from records.canonical.schema import TABLES
 from records.connectors.edfi.characteristics import (
     OTHER_PROGRAMS,
     PROGRAM_CHARACTERISTICS,
     StudentCharacteristics,
 )
-from records.connectors.edfi.descriptors import plain
 from records.connectors.edfi.discipline import DisciplineRecords
 from records.connectors.edfi.marks import CourseMarks, GradingPeriods
 from records.connectors.edfi.record import COURSE_OFFERING as _COURSE_OFFERING
 from records.connectors.edfi.record import SCHOOL as _SCHOOL
 from records.connectors.edfi.record import STUDENT as _STUDENT
-from records.connectors.edfi.record import EdFiRecord, student_of
+from records.connectors.edfi.record import EdFiRecord, says_yes, student_of
 from records.connectors.edfi.school_days import (
     ClassAttendance,
     ClassMissed,
@@ -33,6 +32,7 @@ from records.connectors.edfi.school_days import (
     Term,
     is_absence,
 )
+from records.connectors.grade_levels import grade_level
 from records.connectors.profiles.profile import (
     IGNORED,
     AttendanceCode,
@@ -48,41 +48,6 @@ NEVER_STORED_KINDS = {
     ),
     "StudentHealth": "health: never stored",
 }
-_GRADE_LEVELS = {
-    plain(name): level
-    for level, name in enumerate(
-        (
-            "Kindergarten",
-            "First grade",
-            "Second grade",
-            "Third grade",
-            "Fourth grade",
-            "Fifth grade",
-            "Sixth grade",
-            "Seventh grade",
-            "Eighth grade",
-            "Ninth grade",
-            "Tenth grade",
-            "Eleventh grade",
-            "Twelfth grade",
-        )
-    )
-} | dict.fromkeys(
-    map(
-        plain,
-        (
-            "Preschool/Prekindergarten",
-            "Preschool",
-            "Prekindergarten",
-            "Early Education",
-            "Infant/toddler",
-        ),
-    ),
-    -1,
-)
-"""Others are no grade of a school, such as Ungraded, Postsecondary and Adult Education: unknown."""
-
-
 _DAYS_PAST = {
     "StudentSchoolAttendanceEvent": (("AttendanceEvent", "EventDate"), ("EventDate",)),
     "StudentAssessment": (("AdministrationDate",),),
@@ -102,10 +67,11 @@ class _PendingRow:
 
 @dataclass(frozen=True, slots=True)
 class _Stay:
-    """The enrollment of a student that counts for now: the one entered last, an open one first."""
+    """One enrollment of a student; `is_primary` is whether the source calls the school primary."""
 
-    entered: str
-    is_open: bool
+    entered: date
+    left: date | None
+    is_primary: bool
     school: str
     grade_level: str | None
 
@@ -123,13 +89,15 @@ class EdFiNormalizer:
     withheld_characteristics: frozenset[str] = frozenset()
     students: dict[str, _PendingRow] = field(default_factory=dict)
     repeated_students: list[_PendingRow] = field(default_factory=list)
-    stays: dict[str, _Stay] = field(default_factory=dict)
+    stays: dict[str, list[_Stay]] = field(default_factory=dict)
     attendance_schools: dict[str, Counter[str]] = field(default_factory=dict)
     course_titles: dict[str, str] = field(default_factory=dict)
     gradebook: dict[str, dict[str, str | None]] = field(default_factory=dict)
     grading_periods: GradingPeriods = field(default_factory=GradingPeriods)
     providers: dict[str, str] = field(default_factory=dict)
     interventions: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    newest_record: str = ""
+    part_days: Counter[tuple[Value, ...]] = field(default_factory=Counter)
     marks: CourseMarks = field(init=False)
     discipline: DisciplineRecords = field(init=False)
     facts: StudentCharacteristics = field(init=False)
@@ -158,7 +126,9 @@ class EdFiNormalizer:
             self.sink.quarantine(BadRow(record.file, record.line, error.column, error.reason, raw))
             return
         for path in _DAYS_PAST.get(record.kind, ()):
-            self.facts.see_text(record.text(*path))
+            text = record.text(*path)
+            self.facts.see_text(text)
+            self.newest_record = max(self.newest_record, (text or "")[:10])
 
     def finish(self) -> None:
         """Write the pending rows, the characteristics and the school days inferred from terms."""
@@ -239,7 +209,7 @@ class EdFiNormalizer:
         kinds = {event: self.profile.is_school_day(event) for event in events}
         for event, kind in kinds.items():
             self.sink.code("calendar", "CalendarEvent", event, kind is not None)
-        if any(kinds.values()):
+        if self.profile.has_classes(events):
             self.calendar.add_school_day(row, record.file, record.line)
         elif None in kinds.values():
             self.sink.ignore(
@@ -282,7 +252,7 @@ class EdFiNormalizer:
     def enrollment(self, record: EdFiRecord) -> None:
         student_id, school = record.text(*_STUDENT), record.text(*_SCHOOL)
         entry = record.text("EntryDate")
-        grade = _GRADE_LEVELS.get(plain(record.code("EntryGradeLevel")))
+        grade = _grade_level(record.code("EntryGradeLevel"))
         year = _school_year_text(record)
         texts = {
             "student_id": student_id,
@@ -292,12 +262,19 @@ class EdFiNormalizer:
             "grade_level": None if grade is None else str(grade),
             "school_year": str(_school_year(year)) if year else _school_year_of_entry(entry),
         }
-        self.add_row("school_enrollments", texts, record)
-        stay = _Stay((entry or "")[:10], not texts["exit_date"], school or "", texts["grade_level"])
-        self.facts.see_day(date.fromisoformat(stay.entered))
-        known = self.stays.get(student_id or "")
-        if known is None or (known.entered, known.is_open) <= (stay.entered, stay.is_open):
-            self.stays[student_id or ""] = stay
+        row = convert_row(TABLES["school_enrollments"], texts)
+        entered, left = row["entry_date"], row["exit_date"]
+        assert isinstance(entered, date)
+        self.facts.see_day(entered)
+        self.sink.keep("school_enrollments", row, record.file, record.line)
+        stay = _Stay(
+            entered=entered,
+            left=left if isinstance(left, date) else None,
+            is_primary=says_yes(record.text("PrimarySchool")),
+            school=school or "",
+            grade_level=texts["grade_level"],
+        )
+        self.stays.setdefault(student_id or "", []).append(stay)
 
     def attendance(self, record: EdFiRecord) -> None:
         in_section = record.kind == "StudentSectionAttendanceEvent"
@@ -313,6 +290,8 @@ class EdFiNormalizer:
             "absent_share": None if in_section else _absent_share(record, code),
         }
         row = convert_row(TABLES["attendance_events"], texts)
+        if in_section and code.status in ("tardy", "present"):
+            self.classes.came_to(str(row["student_id"]), row["date"], _section_of(record))  # type: ignore[arg-type]
         if in_section and is_absence(code.status):
             self.classes.add(
                 ClassMissed(
@@ -331,7 +310,11 @@ class EdFiNormalizer:
             self.sink.ignore(record.file, "attendance by days (the profile says by classes)")
         else:
             if is_absence(code.status):
-                self.classes.schools_by_day.add(str(row["school_id"]))
+                self.classes.days_recorded[str(row["school_id"])] += 1
+            if row["absent_share"] is not None:
+                entry = (row["student_id"], row["school_id"], row["date"], row["status"])
+                self.part_days[entry] += 1
+                row["part"] = str(self.part_days[entry]) if self.part_days[entry] > 1 else None
             self.sink.keep("attendance_events", row, record.file, record.line)
         self.attendance_schools.setdefault(str(row["student_id"]), Counter())[
             str(row["school_id"])
@@ -479,12 +462,32 @@ class EdFiNormalizer:
         self.sink.keep(table, convert_row(TABLES[table], texts), file, line)
 
     def _school_now(self, student_id: str) -> dict[str, str | None]:
-        """School and grade by the last enrollment, or the school that recorded attendance."""
-        stay = self.stays.get(student_id)
-        if stay is not None:
+        """School and grade by the enrollment that counts, or the school that recorded attendance.
+
+        Of several it is the one that has begun by the newest day on record, is open, is at the
+        school that the source calls primary, was entered last, and recorded most attendance.
+        """
+        attended = self.attendance_schools.get(student_id, Counter())
+        newest = self.newest_record
+
+        def rank(stay: _Stay) -> tuple[bool, bool, bool, date, int]:
+            has_begun = not newest or stay.entered.isoformat() <= newest
+            is_open = stay.left is None or (bool(newest) and stay.left.isoformat() >= newest)
+            return has_begun, is_open, stay.is_primary, stay.entered, attended[stay.school]
+
+        stays = self.stays.get(student_id)
+        if stays:
+            stay = max(stays, key=rank)
             return {"school_id": stay.school, "grade_level": stay.grade_level}
-        schools = self.attendance_schools.get(student_id)
-        return {"school_id": schools.most_common(1)[0][0]} if schools else {}
+        return {"school_id": attended.most_common(1)[0][0]} if attended else {}
+
+
+def _grade_level(code: str | None) -> int | None:
+    """The grade of a descriptor; None where there is none, or no word for a grade."""
+    try:
+        return grade_level(code or "", "EntryGradeLevel")
+    except BadValue:
+        return None
 
 
 def _section_of(record: EdFiRecord) -> str:

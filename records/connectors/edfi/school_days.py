@@ -21,6 +21,8 @@ LISTED_SHARE = 0.5
 """A calendar that lists at least this share of the weekdays of a school's terms is its calendar;
 holidays take up less than a tenth."""
 
+_DAYS_SHARE = 0.5
+_ONE_YEAR = timedelta(days=365)
 _MANY_DAYS = 20
 """Days of students with one number of missed classes, from which that is how many a day has."""
 
@@ -104,10 +106,10 @@ class SchoolCalendar:
             if not term.is_summer:
                 by_year[term.school_year].append(term)
         for year, of_year in sorted(by_year.items()):
-            weekdays = {day for term in of_year for day in term.weekdays()}
-            if len(weekdays & held) >= LISTED_SHARE * len(weekdays):
-                continue
             for term in of_year:
+                weekdays = set(term.weekdays())
+                if len(weekdays & held) >= LISTED_SHARE * len(weekdays):
+                    continue
                 for day in term.weekdays():
                     if day not in held and (term.school, day) not in self.closed:
                         held.add(day)
@@ -152,7 +154,8 @@ class ClassAttendance:
     missed: dict[tuple[str, str, date], dict[str, str]] = field(default_factory=dict)
     places: dict[tuple[str, str, date], tuple[str, int]] = field(default_factory=dict)
     records: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    schools_by_day: set[str] = field(default_factory=set)
+    days_recorded: Counter[str] = field(default_factory=Counter)
+    attended: set[tuple[str, date, str]] = field(default_factory=set)
     enrolled: dict[str, list[tuple[date | None, date | None]]] = field(
         default_factory=lambda: defaultdict(list)
     )
@@ -164,13 +167,32 @@ class ClassAttendance:
         self.places.setdefault(key, (file, line))
         self.records[missed.school][file] += 1
 
+    def came_to(self, student: str, day: date, section: str) -> None:
+        """A class to which the student came, late or not: an absence from it was corrected."""
+        self.attended.add((student, day, section))
+
+    def _is_by_day(self, school: str, days_by_classes: int) -> bool:
+        """Whether a school records days: at least half as many of them as its classes show.
+
+        A few days entered at the office do not make the classes of everybody else unread.
+        """
+        if self.profile.attendance_by != "either":
+            return self.profile.attendance_by == "day"
+        return self.days_recorded[school] >= _DAYS_SHARE * days_by_classes
+
     def finish(self) -> None:
         """Write a row for each kind of absence of each day on which a student missed classes."""
+        for (_, student, day), sections in self.missed.items():
+            for section in [name for name in sections if (student, day, name) in self.attended]:
+                del sections[section]
         seen: dict[str, Counter[int]] = defaultdict(Counter)
         for (school, _, _), sections in self.missed.items():
             seen[school][len(sections)] += 1
+        read_by_day = {
+            school for school in self.records if self._is_by_day(school, seen[school].total())
+        }
         for school, files in self.records.items():
-            by_day = school in self.schools_by_day or self.profile.attendance_by == "day"
+            by_day = school in read_by_day
             for file, count in files.items():
                 for _ in range(count):
                     if by_day:
@@ -180,7 +202,7 @@ class ClassAttendance:
                     else:
                         self.sink.use(file)
         for (school, student, day), sections in self.missed.items():
-            if school in self.schools_by_day or self.profile.attendance_by == "day":
+            if school in read_by_day or not sections:
                 continue
             classes = self._classes_of(student, day, seen[school])
             file, line = self.places[(school, student, day)]
@@ -190,7 +212,7 @@ class ClassAttendance:
                     "school_id": school,
                     "date": day.isoformat(),
                     "status": status,
-                    "absent_share": None if share == 1 else repr(share),
+                    "absent_share": repr(share),
                 }
                 self.sink.derive(
                     "attendance_events", convert_row(TABLES["attendance_events"], row), file, line
@@ -202,7 +224,7 @@ class ClassAttendance:
             return self.profile.classes_a_day
         most = max(seen)
         enrolled = sum(
-            (first is None or first <= day) and (last is None or day <= last)
+            (first is None or day - _ONE_YEAR < first <= day) and (last is None or day <= last)
             for first, last in self.enrolled.get(student, ())
         )
         if not enrolled or (most < enrolled and seen[most] >= _MANY_DAYS):

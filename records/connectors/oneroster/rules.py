@@ -28,7 +28,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, timedelta
 from functools import lru_cache, partial
 from typing import Protocol
 
@@ -154,7 +154,7 @@ FILES: dict[str, SourceFile] = {
     ),
     "results.csv": SourceFile(
         ("sourcedId", "lineItemSourcedId", "studentSourcedId", "score"),
-        ("status", "scoreStatus", "textScore", "inProgress", "missing"),
+        ("status", "scoreStatus", "textScore", "inProgress", "incomplete", "missing"),
         "marks for single pieces of work",
     ),
     "attendance.csv": _extension("attendance_events", "attendance: no absence can be seen"),
@@ -165,12 +165,24 @@ FILES: dict[str, SourceFile] = {
 """Every file that is read -> what is read of it. A column that is not here is not stored in the
 mirror either. Version 1.0 has `grade`, `termSourcedId` and `schoolYearId`."""
 
-_DELETED_STATUSES = ("tobedeleted", "inactive")
+_DELETED_STATUSES = ("tobedeleted", "inactive", "deleted")
+_LONGEST_BREAK = timedelta(days=21)
+"""Between two classes of one stay: a winter break between two semesters is about 16 days."""
+
 _OPEN_END = "9999-12-31"
 _HALVES = ("am", "pm", "morning", "afternoon")
 """Parts of a day that are half of it each."""
 _NO_DAYS = "school days (academicSessions.csv has no school year and no term with dates either)"
-_NO_MARK_STATUSES = ("exempt", "missing", "not submitted", "in progress")
+_NO_MARK_STATUSES = (
+    "exempt",
+    "missing",
+    "not submitted",
+    "in progress",
+    "incomplete",
+    "not graded",
+    "ungraded",
+    "pending",
+)
 _STATUS_SYNONYMS = {"excused": "exempt", "exempted": "exempt", "unsubmitted": "not submitted"}
 _EXIT_DATE = canonical_table("school_enrollments").column("exit_date")
 _MARK = canonical_table("gradebook_entries").column("grade")
@@ -275,15 +287,24 @@ class _SchoolEnrollment:
     `grades` are those of the classes that are of one grade only.
     """
 
-    first: date
-    last: date | None
+    spans: list[tuple[date, date | None]]
     grades: set[int]
     file: str
     line: int
 
-    def add(self, first: date, last: date | None) -> None:
-        self.first = min(self.first, first)
-        self.last = None if self.last is None or last is None else max(self.last, last)
+    def stays(self) -> list[tuple[date, date | None]]:
+        """First and last day of each stay: classes that follow each other are one.
+
+        A pause longer than `_LONGEST_BREAK` is one between two stays.
+        """
+        stays: list[tuple[date, date | None]] = []
+        for first, last in sorted(self.spans, key=lambda span: span[0]):
+            if stays and (stays[-1][1] is None or first - stays[-1][1] <= _LONGEST_BREAK):
+                begun, ended = stays[-1]
+                stays[-1] = begun, None if ended is None or last is None else max(ended, last)
+            else:
+                stays.append((first, last))
+        return stays
 
     @property
     def grade(self) -> int | None:
@@ -355,6 +376,7 @@ class OneRosterNormalizer:
         self.classes: dict[str, _Class] = {}
         self.courses: dict[str, tuple[str, str]] = {}
         self.enrollments: dict[tuple[str, str, int], _SchoolEnrollment] = {}
+        self.part_days: Counter[tuple[str, ...]] = Counter()
         self.line_items: dict[str, _PieceOfWork] = {}
         self.counted: Counter[str] = Counter()
         self.not_understood: dict[tuple[str, str, str], Counter[str]] = {}
@@ -416,15 +438,16 @@ class OneRosterNormalizer:
         for (student, school, year), enrollment in self.enrollments.items():
             own = self.students[student][0].grade
             is_own = own.is_stated and year == last_year[student]
-            stay: dict[str, Value] = {
-                "student_id": student,
-                "school_id": school,
-                "school_year": year,
-                "grade_level": own.level if is_own else enrollment.grade,
-                "entry_date": enrollment.first,
-                "exit_date": enrollment.last,
-            }
-            self.sink.derive("school_enrollments", stay, enrollment.file, enrollment.line)
+            for first, last in enrollment.stays():
+                stay: dict[str, Value] = {
+                    "student_id": student,
+                    "school_id": school,
+                    "school_year": year,
+                    "grade_level": own.level if is_own else enrollment.grade,
+                    "entry_date": first,
+                    "exit_date": last,
+                }
+                self.sink.derive("school_enrollments", stay, enrollment.file, enrollment.line)
 
     def _lines(self, file: str) -> Iterable[CsvRecord]:
         return self.source.lines(file, required_columns(file, has_roles=self.has_roles))
@@ -479,6 +502,10 @@ class OneRosterNormalizer:
             )
         part = record.fields.get("part", "").strip()
         share = record.fields.get("absent_share", "").strip()
+        if share and not _is_share(share):
+            raise BadValue(
+                "absent_share", f"absent_share is {share!r}; it must be a number from 0 to 1"
+            )
         if not share and code.absent_share is not None:
             share = repr(code.absent_share)
         if not share and part and code.status in ABSENT_STATUSES:
@@ -489,7 +516,14 @@ class OneRosterNormalizer:
                     " it must be a number from 0 to 1",
                 )
             share = "0.5"
-        fields = {**record.fields, "status": code.status, "absent_share": share}
+        if share and not part:
+            entry = tuple(
+                record.fields[name].strip() for name in ("userSourcedId", "school_id", "date")
+            )
+            self.part_days[(*entry, code.status)] += 1
+            number = self.part_days[(*entry, code.status)]
+            part = str(number) if number > 1 else ""
+        fields = {**record.fields, "status": code.status, "absent_share": share, "part": part}
         return replace(record, fields=fields)
 
     def _orgs(self) -> None:
@@ -840,10 +874,10 @@ class OneRosterNormalizer:
             key = (student, school, self.school_years.year_of(first))
             enrollment = self.enrollments.get(key)
             if enrollment is None:
-                enrollment = _SchoolEnrollment(first, last, set(), record.file, record.line_number)
+                enrollment = _SchoolEnrollment([], set(), record.file, record.line_number)
                 self.enrollments[key] = enrollment
-            else:
-                enrollment.add(first, last)
+            if (first, last) not in enrollment.spans:
+                enrollment.spans.append((first, last))
             if grade is not None:
                 enrollment.grades.add(grade)
 
@@ -1008,9 +1042,17 @@ def _year_named(text: str) -> int | None:
     return max(map(int, years), default=None)
 
 
+def _is_share(text: str) -> bool:
+    try:
+        return 0 <= float(text) <= 1
+    except ValueError:
+        return False
+
+
 def _score_status(fields: Mapping[str, str]) -> str:
     """The status of a result in the words of the standard; flags of version 1.2 included."""
-    for flag, status in (("missing", "missing"), ("inProgress", "in progress")):
+    flags = (("missing", "missing"), ("inProgress", "in progress"), ("incomplete", "incomplete"))
+    for flag, status in flags:
         if fields.get(flag, "").strip().lower() == "true":
             return status
     return _status_word(fields.get("scoreStatus", ""))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -34,6 +34,7 @@ _KEYS = {
     "grades": ("letters",),
 }
 _CODE_KEYS = ("status", "absent_share")
+_PLANNED = "instructional day"
 _SEPARATORS = re.compile(r"[\s_\-]+")
 
 
@@ -88,6 +89,17 @@ class SourceProfile:
         if fold(event) in self.school_days:
             return True
         return False if fold(event) in self.other_days else None
+
+    def has_classes(self, events: Iterable[str]) -> bool:
+        """Whether classes are held on a date with these kinds of event.
+
+        A date planned as a school day and closed later has both: a storm or a holiday closes it,
+        unless an event says that it was made up or began late.
+        """
+        kinds = {fold(event): self.is_school_day(event) for event in events}
+        planned = {event for event, kind in kinds.items() if kind}
+        closes = {event for event, kind in kinds.items() if kind is False} - {"other"}
+        return bool(planned) and (not closes or planned != {_PLANNED} & planned)
 
     def is_summer(self, *names: str | None) -> bool:
         """Whether a term of these names is apart from the school year."""

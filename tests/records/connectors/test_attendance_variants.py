@@ -1,0 +1,178 @@
+"""Forms of attendance beside those of the cases: each has been read wrong once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from records.connectors.edfi.files import EdFiFiles
+from tests.records.connectors.test_attendance_cases import SCHOOL_DAYS, features_on, load_case
+
+HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n<Interchange{} xmlns="http://ed-fi.org/5.2.0">{}</Interchange{}>'
+LAST_5 = SCHOOL_DAYS[-5:]
+
+
+def student_reference(student: str) -> str:
+    return (
+        f"<StudentReference><StudentIdentity><StudentUniqueId>{student}</StudentUniqueId>"
+        "</StudentIdentity></StudentReference>"
+    )
+
+
+def school_reference(school: str) -> str:
+    return (
+        f"<SchoolReference><SchoolIdentity><SchoolId>{school}</SchoolId></SchoolIdentity>"
+        "</SchoolReference>"
+    )
+
+
+def absent(
+    student: str, day: date, code: str = "Unexcused Absence", share: str = "", school: str = "100"
+) -> str:
+    duration = f"<EventDuration>{share}</EventDuration>" if share else ""
+    return (
+        f"<StudentSchoolAttendanceEvent><AttendanceEvent><EventDate>{day}</EventDate>"
+        f"<AttendanceEventCategory>uri://ed-fi.org/AttendanceEventCategoryDescriptor#{code}"
+        f"</AttendanceEventCategory>{duration}</AttendanceEvent>{student_reference(student)}"
+        f"{school_reference(school)}</StudentSchoolAttendanceEvent>"
+    )
+
+
+def absent_from(student: str, day: date, section: int, code: str = "Unexcused Absence") -> str:
+    return (
+        f"<StudentSectionAttendanceEvent><AttendanceEvent><EventDate>{day}</EventDate>"
+        f"<AttendanceEventCategory>uri://ed-fi.org/AttendanceEventCategoryDescriptor#{code}"
+        f"</AttendanceEventCategory></AttendanceEvent>{student_reference(student)}"
+        f"<SectionReference><SectionIdentity><SectionIdentifier>{section}</SectionIdentifier>"
+        "<CourseOfferingReference><CourseOfferingIdentity><LocalCourseCode>C</LocalCourseCode>"
+        f"{school_reference('100')}</CourseOfferingIdentity></CourseOfferingReference>"
+        "</SectionIdentity></SectionReference></StudentSectionAttendanceEvent>"
+    )
+
+
+def enrolled(
+    student: str, entry: str, left: str = "", school: str = "100", primary: str = ""
+) -> str:
+    flag = f"<PrimarySchool>{primary}</PrimarySchool>" if primary else ""
+    exit_ = f"<ExitWithdrawDate>{left}</ExitWithdrawDate>" if left else ""
+    return (
+        f"<StudentSchoolAssociation>{student_reference(student)}{school_reference(school)}{flag}"
+        f"<EntryDate>{entry}</EntryDate><EntryGradeLevel>7th Grade</EntryGradeLevel>{exit_}"
+        "</StudentSchoolAssociation>"
+    )
+
+
+def district(
+    folder: Path,
+    attendance: Iterable[str],
+    enrollments: Sequence[str] = (),
+    students: Sequence[str] = ("1",),
+    events: dict[date, tuple[str, ...]] | None = None,
+) -> Path:
+    folder.mkdir()
+    schools = "".join(
+        f"<School><SchoolId>{school}</SchoolId></School>" for school in ("100", "200")
+    )
+    days = "".join(
+        f"<CalendarDate><Date>{day}</Date>"
+        + "".join(
+            f"<CalendarEvent>{event}</CalendarEvent>"
+            for event in (events or {}).get(day, ("Instructional day",))
+        )
+        + "<CalendarReference><CalendarIdentity><CalendarCode>A</CalendarCode>"
+        f"{school_reference(school)}<SchoolYear>2025-2026</SchoolYear></CalendarIdentity>"
+        "</CalendarReference></CalendarDate>"
+        for school in ("100", "200")
+        for day in SCHOOL_DAYS
+    )
+    people = "".join(
+        f"<Student><StudentUniqueId>{student}</StudentUniqueId><Name><FirstName>A</FirstName>"
+        "<LastSurname>B</LastSurname></Name></Student>"
+        for student in students
+    )
+    own = list(enrollments) or [enrolled(student, "2025-08-18") for student in students]
+    for name, content in (
+        ("EducationOrganization", schools),
+        ("EducationOrgCalendar", days),
+        ("Student", people),
+        ("StudentEnrollment", "".join(own)),
+        ("StudentAttendance", "".join(attendance)),
+    ):
+        (folder / f"{name}.xml").write_text(HEAD.format(name, content, name))
+    return folder
+
+
+def features(tmp_path: Path, *args: object, **kwargs: object) -> pd.DataFrame:
+    folder = district(tmp_path / "in", *args, **kwargs)  # type: ignore[arg-type]
+    return features_on(load_case(EdFiFiles(), folder, tmp_path / "home")[1])
+
+
+def test_late_to_one_class_takes_no_absence_from_others_away(tmp_path: Path):
+    records = [absent_from("1", day, section) for day in LAST_5 for section in range(2, 7)]
+    records += [absent_from("1", day, 1, "Tardy") for day in LAST_5]
+    records += [absent_from("2", day, section) for day in LAST_5 for section in range(1, 7)]
+    records += [absent_from("3", day, 1) for day in LAST_5]
+    records += [absent_from("3", day, 1, "Tardy") for day in LAST_5]
+    frame = features(tmp_path, records, students=("1", "2", "3"))
+    assert frame["absent_days_year"].tolist() == pytest.approx([5 * 5 / 6, 5, 0])
+    assert frame["tardies_60"].tolist() == [5, 0, 5]
+
+
+def test_one_day_entered_at_the_office_leaves_the_classes_of_others_read(tmp_path: Path):
+    records = [absent_from("1", day, section) for day in LAST_5 for section in range(1, 7)]
+    frame = features(tmp_path, [*records, absent("2", LAST_5[0])], students=("1", "2"))
+    assert frame["absent_days_year"].tolist() == [5, 1]
+
+
+def test_two_halves_of_a_day_with_one_code_are_a_day(tmp_path: Path):
+    records = [absent("1", LAST_5[0], share="0.5")] * 2 + [absent("1", LAST_5[1], share="0.33")]
+    assert features(tmp_path, records).loc["1", "absent_days_year"] == pytest.approx(1.33)
+
+
+@pytest.mark.parametrize("flags", [("true", "false"), ("", "")])
+def test_of_two_schools_the_primary_one_or_the_one_attended_counts(
+    tmp_path: Path, flags: tuple[str, str]
+):
+    enrollments = [
+        enrolled("1", "2025-08-18", primary=flags[0]),
+        enrolled("1", "2025-08-18", school="200", primary=flags[1]),
+    ]
+    frame = features(tmp_path, [absent("1", day) for day in SCHOOL_DAYS[-10:]], enrollments)
+    assert frame.loc["1", ["absent_days_year", "days_enrolled_year"]].tolist() == [10, 90]
+
+
+def test_next_years_enrollment_is_not_this_years_school(tmp_path: Path):
+    enrollments = [
+        enrolled("1", "2025-08-18"),
+        enrolled("1", "2025-09-02", "2025-10-01", school="200"),
+        enrolled("1", "2026-08-17", school="200"),
+    ]
+    folder = district(tmp_path / "in", [absent("1", LAST_5[0])], enrollments)
+    _, snapshot = load_case(EdFiFiles(), folder, tmp_path / "home")
+    [student] = snapshot.table("students").to_pandas().to_dict("records")
+    assert (student["school_id"], student["grade_level"]) == ("100", 7)
+
+
+def test_a_storm_closes_a_planned_day_and_a_late_start_does_not(tmp_path: Path):
+    events = {
+        SCHOOL_DAYS[3]: ("Instructional day", "Weather day"),
+        SCHOOL_DAYS[4]: ("Instructional day", "Student late arrival/early dismissal"),
+        SCHOOL_DAYS[5]: ("Make-up day", "Holiday"),
+        SCHOOL_DAYS[6]: ("Instructional day", "Other"),
+    }
+    frame = features(tmp_path, [absent("1", LAST_5[0])], events=events)
+    assert frame.loc["1", "days_enrolled_year"] == 89
+
+
+def test_a_student_without_enrollment_is_unknown_where_others_have_one(tmp_path: Path):
+    frame = features(
+        tmp_path,
+        [absent("1", LAST_5[0])],
+        [enrolled("1", "2025-08-18")],
+        students=("1", "2"),
+    )
+    assert frame["days_enrolled_year"].isna().tolist() == [False, True]
