@@ -17,9 +17,7 @@ from starlette.responses import Response
 
 from records.canonical.quarantine import BadRow
 from records.canonical.schema import Category
-from records.connectors.corrections import quarantine_to_csv, students_named_in
-from records.loading.load_history import STALE_AFTER, Load, last_loads
-from records.loading.quality import (
+from records.checks.quality import (
     AttendanceGap,
     QualityFinding,
     SilentSchool,
@@ -27,6 +25,8 @@ from records.loading.quality import (
     quality_findings,
     silent_schools,
 )
+from records.connectors.corrections import quarantine_to_csv, students_named_in
+from records.loading.load_history import STALE_AFTER, Load, last_loads
 from records.snapshots.waiting_rows import WAITS_FOR, table_words, waiting_words
 from serving.site.dependencies import DataVisit, DistrictAdminVisit
 from serving.site.visit import Visit

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from records.loading.quality import silent_schools
+from records.checks.quality import silent_schools
 from records.snapshots.snapshot import Snapshot
 from tests.records.conftest import snapshot_of
 
