@@ -178,7 +178,7 @@ def load_and_publish(
         SuspiciousLoad: it looks like a fault of the export, and `accept` does not say otherwise.
     """
     database = open_database(settings.database_url)
-    current = _current_snapshot(settings.home)
+    current, rule = _current_snapshot(settings.home), SmallNumbers.from_home(settings.home)
     purge_non_student_names(database, settings.now())
     loaded_at = at or settings.now()
 
@@ -213,7 +213,7 @@ def load_and_publish(
         on_hold=legal_holds.in_force(database),
     )
     record_load(settings.home, report, connector.tables, loaded_at)
-    loaded, rule = Snapshot.current(settings.home), SmallNumbers.from_home(settings.home)
+    loaded = Snapshot.current(settings.home)
     keep_figures(settings.home, loaded, school_figures(loaded, loaded_at.date(), rule))
     if settings.uses_postgresql:
         published = Snapshot.current(settings.home)

@@ -101,3 +101,13 @@ def test_a_districts_own_range_counts_and_a_bad_one_is_refused(home: Path, tmp_p
 def test_nothing_loaded_is_said(home: Path):
     code, output = run("records", "check")
     assert code == 2 and "run `handrail load` first" in output
+
+
+def test_a_bad_rule_for_small_numbers_is_refused_before_anything_is_loaded(
+    home: Path, tmp_path: Path
+):
+    home.mkdir()
+    (home / "small_numbers.toml").write_text("smallest_cell = 3\n")
+    code, output = run("load", "oneroster", district(tmp_path / "a", 100, 5))
+    assert code == 2 and "smallest_cell is 3" in output
+    assert not (home / "snapshots" / "CURRENT").exists()
