@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from handrail.commands.accounts import authenticated_viewer
@@ -30,6 +31,11 @@ from records.access.publication import (
 )
 from records.access.scope import scope_for
 from records.canonical.schema import TABLES, Category
+from records.checks.measures import figure_rows, range_sources
+from records.checks.oddities import oddities
+from records.checks.plausible_ranges import plausible_ranges
+from records.checks.quality import silent_schools
+from records.checks.school_figures import figures_before, keep_figures, school_figures
 from records.connectors.corrections import (
     Correction,
     quarantine_to_csv,
@@ -73,6 +79,7 @@ from records.snapshots.snapshot import NoSnapshot, Snapshot, SnapshotDamaged
 from records.snapshots.waiting_rows import waiting_words
 from records.staff.accounts import organizations
 from records.staff.viewer import Role
+from records.suppression.small_numbers import SmallNumbers
 from records.system.progress import ProgressCallback
 
 FILE_SOURCES = ("edfi", "oneroster")
@@ -172,7 +179,7 @@ def load_and_publish(
         SuspiciousLoad: it looks like a fault of the export, and `accept` does not say otherwise.
     """
     database = open_database(settings.database_url)
-    current = _current_snapshot(settings.home)
+    current, rule = _current_snapshot(settings.home), SmallNumbers.from_home(settings.home)
     purge_non_student_names(database, settings.now())
     loaded_at = at or settings.now()
 
@@ -207,6 +214,8 @@ def load_and_publish(
         on_hold=legal_holds.in_force(database),
     )
     record_load(settings.home, report, connector.tables, loaded_at)
+    loaded = Snapshot.current(settings.home)
+    keep_figures(settings.home, loaded, school_figures(loaded, loaded_at.date(), rule))
     if settings.uses_postgresql:
         published = Snapshot.current(settings.home)
         publish_if_needed(database, published, progress)
@@ -279,6 +288,39 @@ def status(home: Home = None) -> None:
     for line in describe_unfinished(unfinished):
         err.print(f"handrail: {line}", highlight=False, soft_wrap=True)
     if overdue or unfinished or stale_since is not None:
+        raise typer.Exit(1)
+
+
+@app.command("check")
+def check(home: Home = None) -> None:
+    """What to look at before trusting a load, school by school. Exit 1 if beyond plausible."""
+    with report_user_errors():
+        settings = Settings.from_environment(home)
+        snapshot, today = Snapshot.current(settings.home), settings.now().date()
+        rule, ranges = SmallNumbers.from_home(settings.home), plausible_ranges(settings.home)
+        figures = school_figures(snapshot, today, rule)
+        before = figures_before(settings.home, snapshot, rule)
+        found = oddities(figures, before, ranges, silent_schools(snapshot, today))
+    for oddity in found:
+        out.print(f"{oddity.words}.", highlight=False, soft_wrap=True, markup=False)
+    if not found:
+        out.print("Nothing is beyond what is plausible.")
+    last = f"last load ({before.day})" if before is not None else "last load"
+    table = Table("school", "figure", "now", last, "other schools (median)", "plausible")
+    for school_id, school in figures.schools.items():
+        for row in figure_rows(school_id, figures, before, ranges):
+            table.add_row(
+                escape(school.name), row.words, row.now, row.before, row.others, row.plausible
+            )
+    print_table(table)
+    out.print(
+        f"Withheld: about fewer than {rule.in_words} students, or about all but so few."
+        " Ends of marks leave out as many students.",
+        soft_wrap=True,
+    )
+    for source in range_sources(ranges):
+        out.print(f"{source}.", highlight=False, soft_wrap=True, markup=False)
+    if found:
         raise typer.Exit(1)
 
 

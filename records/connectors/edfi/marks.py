@@ -32,7 +32,7 @@ from records.connectors.protocol import RowSink
 
 _SECTION_OF_STUDENT = ("StudentSectionAssociationReference", "StudentSectionAssociationIdentity")
 _HIGHEST_MARK = 110
-"""Points of 100, with extra credit: as `records.loading.quality` has it."""
+"""Points of 100, with extra credit: as `records.checks.quality` has it."""
 
 _HIGHEST_POINT = 5
 """Of a 4-point scale, where an advanced course gives one more."""

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from fastapi import APIRouter
@@ -17,9 +18,10 @@ from starlette.responses import Response
 
 from records.canonical.quarantine import BadRow
 from records.canonical.schema import Category
-from records.connectors.corrections import quarantine_to_csv, students_named_in
-from records.loading.load_history import STALE_AFTER, Load, last_loads
-from records.loading.quality import (
+from records.checks.measures import FigureRow, figure_rows, range_sources
+from records.checks.oddities import oddities
+from records.checks.plausible_ranges import plausible_ranges
+from records.checks.quality import (
     AttendanceGap,
     QualityFinding,
     SilentSchool,
@@ -27,7 +29,11 @@ from records.loading.quality import (
     quality_findings,
     silent_schools,
 )
+from records.checks.school_figures import figures_before, school_figures
+from records.connectors.corrections import quarantine_to_csv, students_named_in
+from records.loading.load_history import STALE_AFTER, Load, last_loads
 from records.snapshots.waiting_rows import WAITS_FOR, table_words, waiting_words
+from records.suppression.small_numbers import SmallNumbers
 from serving.site.dependencies import DataVisit, DistrictAdminVisit
 from serving.site.visit import Visit
 
@@ -85,6 +91,36 @@ class QuarantineCount:
     rows: int
 
 
+@dataclass(frozen=True)
+class SchoolCheck:
+    """The figures of one school, each as text to read."""
+
+    name: str
+    rows: list[FigureRow]
+
+    @property
+    def doubted(self) -> int:
+        """How many figures are beyond plausible."""
+        return sum(row.is_doubted for row in self.rows)
+
+
+@dataclass(frozen=True)
+class SchoolChecks:
+    """What to look at before trusting a load.
+
+    Attributes:
+        oddities: sentences, the worst first.
+        schools: by name.
+        before: the day of the last load whose figures stand beside; None where there is none.
+        sources: a sentence for each range that is plausible.
+    """
+
+    oddities: list[str]
+    schools: list[SchoolCheck]
+    before: date | None
+    sources: list[str]
+
+
 @router.get("/data")
 def data_page(visit: DataVisit) -> Response:
     manifest = visit.snapshot.manifest
@@ -101,6 +137,8 @@ def data_page(visit: DataVisit) -> Response:
         findings=findings,
         attendance_gaps=gaps,
         silent_schools=silent,
+        checks=school_checks(visit),
+        smallest_cell=SmallNumbers.from_home(visit.site.config.home).in_words,
         quarantined=quarantine_counts(quarantined),
         can_download=visit.is_district_admin and _within_limits(visit, quarantined),
     )
@@ -150,6 +188,32 @@ def quality(visit: Visit) -> Oddities:
                 silent_schools(visit.snapshot, visit.today),
             ),
         )
+    )
+    return result
+
+
+def school_checks(visit: Visit) -> SchoolChecks:
+    """Each school's figures and what is odd about them, computed once a day and load."""
+    home = visit.site.config.home
+    rule, ranges = SmallNumbers.from_home(home), plausible_ranges(home)
+    before = figures_before(home, visit.snapshot, rule)
+
+    def compute() -> SchoolChecks:
+        figures = school_figures(visit.snapshot, visit.today, rule)
+        silent = silent_schools(visit.snapshot, visit.today)
+        return SchoolChecks(
+            oddities=[one.words for one in oddities(figures, before, ranges, silent)],
+            schools=[
+                SchoolCheck(school.name, figure_rows(school_id, figures, before, ranges))
+                for school_id, school in figures.schools.items()
+            ],
+            before=before.day if before is not None else None,
+            sources=range_sources(ranges),
+        )
+
+    result: SchoolChecks = visit.site.result_cache.get(
+        ("school checks", visit.snapshot.id, str(visit.today), repr((before, rule, ranges))),
+        compute,
     )
     return result
 

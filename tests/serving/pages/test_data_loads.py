@@ -11,6 +11,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+from records.canonical.quarantine import Value
+from records.checks.school_figures import keep_figures, school_figures
 from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.partner_files.service_history import ServiceHistory
 from records.disclosure_log.limits import DisclosureLimits
@@ -24,6 +26,7 @@ from tests.serving.conftest import NOW, TestSite, open_site
 from tests.serving.html_text import one_line
 
 NewSite = Callable[[str], TestSite]
+Rows = dict[str, list[dict[str, Value]]]
 
 
 def loaded(site: TestSite, hours_ago: float) -> None:
@@ -165,3 +168,56 @@ def test_two_partners_who_send_the_same_kind_of_files_are_told_apart(
     assert "More than 36 hours ago" in rows["Partners&#39; service history: Tutors"]
     assert "More than" not in rows["Partners&#39; service history: harbor"]
     assert page.count(">Partners&#39; service history: Tutors</h2>") == 1
+
+
+def larger_district(absent: int) -> Rows:
+    """The district with 30 more students at Harbor School, some of them absent on every day."""
+    rows = district.rows()
+    harbor = next(row for row in rows["schools"] if row["name"] == "Harbor School")["school_id"]
+    for number in range(30):
+        student = f"x{number:02}"
+        rows["students"].append(
+            {"student_id": student, "first_name": "Xenia", "school_id": harbor, "grade_level": 6}
+        )
+        rows["attendance_events"] += [
+            {"student_id": student, "school_id": harbor, "date": day, "status": "absent_excused"}
+            for day in district.school_days()
+            if number < absent
+        ]
+    return rows
+
+
+def cells(page: str, figure: str) -> list[str]:
+    """What stands beside a figure of Harbor School."""
+    harbor = page[page.index('aria-label="Figures of Harbor School"') :]
+    row = next(one for one in harbor.split("<tr>") if f'<th scope="row">{figure}</th>' in one)
+    return re.findall(r"<td[^>]*>(.*?)</td>", row)
+
+
+def test_each_schools_figures_stand_beside_the_last_load_with_what_is_odd_first(site: TestSite):
+    before = snapshot_of(larger_district(2), site.home)
+    loaded(site, 40)
+    keep_figures(site.home, before, school_figures(before, NOW.date()))
+    snapshot_of(larger_district(20), site.home)
+    loaded(site, 20)
+    for who in ("district_admin", "data_scientist"):
+        page = one_line(site.browser(who).get("/data").text)
+        odd = page.index("At Harbor School the average attendance is")
+        assert page.index("Beyond what is plausible, the worst first") < odd
+        assert odd < page.index('aria-label="Figures of Harbor School"')
+        assert "The last load with other records was on April 17, 2026" in page
+        assert "Plausible for the average attendance: 80% to 99%. NCES" in page
+        now, was, others, plausible = cells(page, "The average attendance")
+        assert re.fullmatch(r"\d\d% <span class=\"tag tag-bad\">Not plausible</span>", now)
+        assert re.fullmatch(r"9\d%", was)
+        assert (others, plausible) == ("none", "80% to 99%")
+        assert cells(page, "The share of English learners")[0] == "unknown"
+        assert "Xenia" not in page and not re.search(r"\bx\d\d\b", page)
+    assert site.log() == []
+
+
+def test_a_school_of_fewer_than_ten_students_shows_no_figure_about_them(site: TestSite):
+    page = one_line(site.browser("data_scientist").get("/data").text)
+    assert "Nothing is beyond what is plausible." in page
+    for figure in ("The number of students enrolled", "The average attendance"):
+        assert cells(page, figure)[0] == "withheld"

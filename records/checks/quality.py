@@ -72,6 +72,7 @@ class SilentSchool:
     name: str
     since: date | None
     days: int
+    school_id: str
 
 
 _KINDS_OF_RECORDS = (
@@ -250,13 +251,13 @@ def silent_schools(snapshot: Snapshot, today: date) -> list[SilentSchool]:
             "    (select max(school_year) from calendar where date < $today)),"
             " last as (select school_id, max(date) filter (state = 'taken') as since"
             "  from days group by school_id)"
-            " select coalesce(name, school_id) as name, since, count(*) as silent"
+            " select coalesce(name, school_id) as name, since, count(*) as silent, school_id"
             " from days join last using (school_id) join schools using (school_id)"
             " where date > coalesce(since, date '1900-01-01') group by all"
             " having bool_or(state = 'missing') and silent > $most order by name",
             {"today": today, "most": MAX_GAP_DAYS},
         ).fetchall()
-    return [SilentSchool(name, since, days) for name, since, days in rows]
+    return [SilentSchool(*row) for row in rows]
 
 
 def not_on_record(snapshot: Snapshot) -> list[str]:
