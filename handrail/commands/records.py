@@ -34,7 +34,7 @@ from records.canonical.schema import TABLES, Category
 from records.checks.measures import figure_rows, range_sources
 from records.checks.oddities import oddities
 from records.checks.plausible_ranges import plausible_ranges
-from records.checks.quality import silent_schools
+from records.checks.quality import not_on_record, silent_schools
 from records.checks.school_figures import figures_before, keep_figures, school_figures
 from records.connectors.corrections import (
     Correction,
@@ -72,7 +72,6 @@ from records.loading.load_history import (
     stale_attendance_since,
 )
 from records.loading.load_report import LoadReport
-from records.loading.quality import not_on_record, silent_schools
 from records.permissions import legal_holds
 from records.permissions.destructions_in_progress import unfinished_destructions
 from records.snapshots.snapshot import NoSnapshot, Snapshot, SnapshotDamaged
