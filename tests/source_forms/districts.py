@@ -117,12 +117,6 @@ class Student:
     entries: tuple[Entry, ...]
     marks: tuple[Mark, ...]
 
-    @property
-    def returns(self) -> bool:
-        """Whether the student came back to a school after time away from it."""
-        schools = [spell.school for spell in self.spells]
-        return len(set(schools)) < len(schools)
-
 
 @dataclass(frozen=True)
 class District:
@@ -136,14 +130,6 @@ class District:
     def closed(self, school: str) -> Iterator[date]:
         """Weekdays without classes."""
         return (day for day in WEEKDAYS if day not in self.days[school])
-
-    @property
-    def has_returns(self) -> bool:
-        return any(student.returns for student in self.students)
-
-    def without_returns(self) -> District:
-        """The district in which whoever would come back to a school stays away from it."""
-        return replace(self, students=tuple(_without_returns(student) for student in self.students))
 
 
 @st.composite
@@ -222,7 +208,7 @@ def _rows_of(student: Student) -> Rows:
 
 
 def _student(draw: st.DrawFn, id_: str, days: dict[str, tuple[date, ...]]) -> Student:
-    spells = _spells(draw, tuple(days))
+    spells = _apart(_spells(draw, tuple(days)), days)
     return Student(
         id=id_,
         grade=draw(st.integers(6, 8)),
@@ -254,6 +240,16 @@ def _spells(draw: st.DrawFn, schools: tuple[str, ...]) -> tuple[Spell, ...]:
     if draw(st.sampled_from((True, True, False))):
         spells[-1] = replace(spells[-1], last=None)
     return tuple(spells)
+
+
+def _apart(spells: tuple[Spell, ...], days: dict[str, tuple[date, ...]]) -> tuple[Spell, ...]:
+    """Without the times at a school that no school day parts from an earlier one there."""
+    apart: list[Spell] = []
+    for spell in spells:
+        earlier = [known.last for known in apart if known.school == spell.school and known.last]
+        if not earlier or any(max(earlier) < day < spell.first for day in days[spell.school]):
+            apart.append(spell)
+    return tuple(apart)
 
 
 def _entries(
@@ -322,20 +318,4 @@ def _incidents(
             draw(st.dictionaries(st.sampled_from(students), actions, min_size=1, max_size=2)),
         )
         for number in range(draw(st.integers(0, 5)))
-    )
-
-
-def _without_returns(student: Student) -> Student:
-    seen: dict[str, Spell] = {}
-    for spell in student.spells:
-        seen.setdefault(spell.school, spell)
-    spells = tuple(seen.values())
-    return replace(
-        student,
-        spells=spells,
-        entries=tuple(
-            entry
-            for entry in student.entries
-            if any(spell.school == entry.school and spell.holds(entry.day) for spell in spells)
-        ),
     )

@@ -99,23 +99,14 @@ def powerschool_api(district: District, folder: Path) -> tuple[Connector, Path]:
 
 
 FORMS: dict[str, Form] = {
-    **{
-        f"Ed-Fi {version}, {'sections' if by_section else 'days'}": edfi(
-            version, by_section=by_section
-        )
-        for version in STANDARDS
-        for by_section in (False, True)
-    },
-    "PowerSchool": powerschool_api,
-}
-FORMS_OF_ONE_STAY: dict[str, Form] = {
+    "Ed-Fi 2.2, sections": edfi("2.2", by_section=True),
+    "Ed-Fi 3.3, days": edfi("3.3", by_section=False),
+    "Ed-Fi 5.2, days": edfi("5.2", by_section=False),
+    "Ed-Fi 5.2, sections": edfi("5.2", by_section=True),
     **{f"OneRoster {version}, files": oneroster_csv(version) for version in ("1.1", "1.2")},
     **{f"OneRoster {version}, server": oneroster_api(version) for version in ("1.1", "1.2")},
+    "PowerSchool": powerschool_api,
 }
-"""Forms in which several times at one school are read as one (`oneroster`)."""
-
-
-FORMS_AND_OF_ONE_STAY = FORMS | FORMS_OF_ONE_STAY
 
 
 def load_form(form: Form, district: District, folder: Path) -> tuple[LoadReport, Snapshot]:
@@ -187,13 +178,9 @@ def assert_forms_agree(forms: dict[str, Form], district: District, as_of: date) 
 
 
 @SLOW
-@given(district=districts(), returns=st.booleans(), place=st.integers(5, len(WEEKDAYS) - 1))
-def test_every_form_of_a_district_gives_the_same_numbers(
-    district: District, returns: bool, place: int
-):
-    district = district if returns else district.without_returns()
-    forms = FORMS if district.has_returns else FORMS_AND_OF_ONE_STAY
-    assert_forms_agree(forms, district, WEEKDAYS[place])
+@given(district=districts(), place=st.integers(5, len(WEEKDAYS) - 1))
+def test_every_form_of_a_district_gives_the_same_numbers(district: District, place: int):
+    assert_forms_agree(FORMS, district, WEEKDAYS[place])
 
 
 def district_of(*students: Student) -> District:
@@ -216,25 +203,11 @@ BACK_AFTER_A_MONTH = district_of(
 )
 
 
-READ_AS_ONE_STAY = pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="OneRoster enrollments at one school in one year are read as one time there, so that"
-    " days away count as days at school",
-)
-
-
 @pytest.mark.parametrize(
-    "form",
-    [
-        "Ed-Fi 5.2, days",
-        "PowerSchool",
-        pytest.param("OneRoster 1.2, files", marks=READ_AS_ONE_STAY),
-        pytest.param("OneRoster 1.2, server", marks=READ_AS_ONE_STAY),
-    ],
+    "form", ["Ed-Fi 5.2, days", "PowerSchool", "OneRoster 1.2, files", "OneRoster 1.2, server"]
 )
 def test_days_away_from_a_school_are_no_days_at_school(form: str, tmp_path: Path):
-    _, snapshot = load_form(FORMS_AND_OF_ONE_STAY[form], BACK_AFTER_A_MONTH, tmp_path)
+    _, snapshot = load_form(FORMS[form], BACK_AFTER_A_MONTH, tmp_path)
     row = features_on(snapshot, WEEKDAYS[59]).loc["1"]
     assert row["days_enrolled_year"] == 40
     assert row["absence_rate_year"] == pytest.approx(1 / 40)

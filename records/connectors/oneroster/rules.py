@@ -11,6 +11,8 @@ What the rules decide where the standard leaves it open:
   classes of the student's last school year say it, provided that each of them is of one grade and
   they agree: a class of grades 9 to 12 says nothing about one student. A word that is no known
   grade leaves the grade unknown; the student stays.
+- The classes of a student at a school make up the times there: a student without any class on days
+  on which the school holds classes was away, and a break without school days parts nothing.
 - `enabledUser` says whether somebody can sign in (1.2: "the record is active but system access is
   curtailed"). A student who cannot, and has no enrollment, has left and is left out.
 - Work that is exempt, missing or not submitted has no mark, whatever its score; an unfinished mark
@@ -25,8 +27,9 @@ https://www.imsglobal.org/spec/oneroster/v1p2/bind/csv.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import lru_cache, partial
@@ -268,27 +271,53 @@ class _Characteristics:
     values: dict[str, Value] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Stay:
+    """A time at a school, and the file and line of the enrollment with which it begins."""
+
+    first: date
+    last: date | None
+    file: str
+    line: int
+
+
 @dataclass
 class _SchoolEnrollment:
     """One student at one school in one school year, in one or more classes.
 
-    `grades` are those of the classes that are of one grade only.
+    `spans` are the first and last days of the classes, each with the file and line that said so
+    first; `grades` are those of the classes that are of one grade only.
     """
 
-    first: date
-    last: date | None
-    grades: set[int]
-    file: str
-    line: int
+    spans: dict[tuple[date, date | None], tuple[str, int]] = field(default_factory=dict)
+    grades: set[int] = field(default_factory=set)
 
-    def add(self, first: date, last: date | None) -> None:
-        self.first = min(self.first, first)
-        self.last = None if self.last is None or last is None else max(self.last, last)
+    def stays(self, school_days: Sequence[date]) -> list[_Stay]:
+        """The times at the school, in order, by its school days in order.
+
+        Who has no class on a day on which the school holds classes is away from it.
+        """
+        stays: list[_Stay] = []
+        for (first, last), (file, line) in sorted(self.spans.items(), key=lambda span: span[0][0]):
+            known = stays[-1] if stays else None
+            if known is None or _is_away(known.last, first, school_days):
+                stays.append(_Stay(first, last, file, line))
+            elif known.last is not None:
+                end = None if last is None else max(known.last, last)
+                stays[-1] = replace(known, last=end)
+        return stays
 
     @property
     def grade(self) -> int | None:
         """The one grade on which the classes agree."""
         return next(iter(self.grades)) if len(self.grades) == 1 else None
+
+
+def _is_away(last: date | None, first: date, school_days: Sequence[date]) -> bool:
+    """Whether a school day lies between the last day of one class and the first of the next."""
+    if last is None or first <= last:
+        return False
+    return bisect_right(school_days, last) < bisect_left(school_days, first)
 
 
 @dataclass(frozen=True)
@@ -355,6 +384,7 @@ class OneRosterNormalizer:
         self.classes: dict[str, _Class] = {}
         self.courses: dict[str, tuple[str, str]] = {}
         self.enrollments: dict[tuple[str, str, int], _SchoolEnrollment] = {}
+        self.school_days: dict[str, list[date]] = {}
         self.line_items: dict[str, _PieceOfWork] = {}
         self.counted: Counter[str] = Counter()
         self.not_understood: dict[tuple[str, str, str], Counter[str]] = {}
@@ -377,8 +407,8 @@ class OneRosterNormalizer:
         self._refuse_without_students()
         self._demographics()
         self._characteristics()
-        self._keep_students()
         self._calendar()
+        self._keep_students()
         self._line_items()
         self._results()
         for file, name in EXTENSION_TABLES.items():
@@ -416,15 +446,16 @@ class OneRosterNormalizer:
         for (student, school, year), enrollment in self.enrollments.items():
             own = self.students[student][0].grade
             is_own = own.is_stated and year == last_year[student]
-            stay: dict[str, Value] = {
-                "student_id": student,
-                "school_id": school,
-                "school_year": year,
-                "grade_level": own.level if is_own else enrollment.grade,
-                "entry_date": enrollment.first,
-                "exit_date": enrollment.last,
-            }
-            self.sink.derive("school_enrollments", stay, enrollment.file, enrollment.line)
+            for stay in enrollment.stays(self.school_days.get(school, ())):
+                row: dict[str, Value] = {
+                    "student_id": student,
+                    "school_id": school,
+                    "school_year": year,
+                    "grade_level": own.level if is_own else enrollment.grade,
+                    "entry_date": stay.first,
+                    "exit_date": stay.last,
+                }
+                self.sink.derive("school_enrollments", row, stay.file, stay.line)
 
     def _lines(self, file: str) -> Iterable[CsvRecord]:
         return self.source.lines(file, required_columns(file, has_roles=self.has_roles))
@@ -461,6 +492,9 @@ class OneRosterNormalizer:
                 self._quarantine_error(record, error)
             else:
                 self.sink.keep(name, row, record.file, record.line_number)
+                if name == "calendar":
+                    days = self.school_days.setdefault(str(row["school_id"]), [])
+                    days.append(row["date"])  # type: ignore[arg-type]
 
     def _with_code_explained(self, record: CsvRecord) -> CsvRecord:
         """An attendance record with the meaning of its code, and how much of the day it is about.
@@ -775,6 +809,8 @@ class OneRosterNormalizer:
     def _calendar(self) -> None:
         if self.source.has("calendar.csv"):
             self._canonical_file("calendar.csv", "calendar")
+            for listed in self.school_days.values():
+                listed.sort()
             return
         days, years = self.school_years.school_days(), self.school_years.years
         if days and self.schools:
@@ -789,6 +825,7 @@ class OneRosterNormalizer:
                     f"{sessions} lists no school year {year.name - 1}-{year.name}: it was put"
                     f" together from terms ({year.terms}), from {year.start} to {year.end}"
                 )
+        self.school_days = dict.fromkeys(self.schools, self.school_years.days_taught())
         for school in self.schools:
             for day, name in days.items():
                 self.sink.derive(
@@ -838,12 +875,8 @@ class OneRosterNormalizer:
                 continue
             self.sink.use(record.file)
             key = (student, school, self.school_years.year_of(first))
-            enrollment = self.enrollments.get(key)
-            if enrollment is None:
-                enrollment = _SchoolEnrollment(first, last, set(), record.file, record.line_number)
-                self.enrollments[key] = enrollment
-            else:
-                enrollment.add(first, last)
+            enrollment = self.enrollments.setdefault(key, _SchoolEnrollment())
+            enrollment.spans.setdefault((first, last), (record.file, record.line_number))
             if grade is not None:
                 enrollment.grades.add(grade)
 
