@@ -11,6 +11,8 @@ What the rules decide where the standard leaves it open:
   classes of the student's last school year say it, provided that each of them is of one grade and
   they agree: a class of grades 9 to 12 says nothing about one student. A word that is no known
   grade leaves the grade unknown; the student stays.
+- The classes of a student at a school make up the times there: a student without any class on days
+  on which the school holds classes was away, and a break without school days parts nothing.
 - `enabledUser` says whether somebody can sign in (1.2: "the record is active but system access is
   curtailed"). A student who cannot, and has no enrollment, has left and is left out.
 - Work that is exempt, missing or not submitted has no mark, whatever its score; an unfinished mark
@@ -25,10 +27,11 @@ https://www.imsglobal.org/spec/oneroster/v1p2/bind/csv.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date
 from functools import lru_cache, partial
 from typing import Protocol
 
@@ -166,9 +169,6 @@ FILES: dict[str, SourceFile] = {
 mirror either. Version 1.0 has `grade`, `termSourcedId` and `schoolYearId`."""
 
 _DELETED_STATUSES = ("tobedeleted", "inactive", "deleted")
-_LONGEST_BREAK = timedelta(days=21)
-"""Between two classes of one stay: a winter break between two semesters is about 16 days."""
-
 _OPEN_END = "9999-12-31"
 _HALVES = ("am", "pm", "morning", "afternoon")
 """Parts of a day that are half of it each."""
@@ -280,36 +280,53 @@ class _Characteristics:
     values: dict[str, Value] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Stay:
+    """A time at a school, and the file and line of the enrollment with which it begins."""
+
+    first: date
+    last: date | None
+    file: str
+    line: int
+
+
 @dataclass
 class _SchoolEnrollment:
     """One student at one school in one school year, in one or more classes.
 
-    `grades` are those of the classes that are of one grade only.
+    `spans` are the first and last days of the classes, each with the file and line that said so
+    first; `grades` are those of the classes that are of one grade only.
     """
 
-    spans: list[tuple[date, date | None]]
-    grades: set[int]
-    file: str
-    line: int
+    spans: dict[tuple[date, date | None], tuple[str, int]] = field(default_factory=dict)
+    grades: set[int] = field(default_factory=set)
 
-    def stays(self) -> list[tuple[date, date | None]]:
-        """First and last day of each stay: classes that follow each other are one.
+    def stays(self, school_days: Sequence[date]) -> list[_Stay]:
+        """The times at the school, in order, by its school days in order.
 
-        A pause longer than `_LONGEST_BREAK` is one between two stays.
+        Who has no class on a day on which the school holds classes is away from it.
         """
-        stays: list[tuple[date, date | None]] = []
-        for first, last in sorted(self.spans, key=lambda span: span[0]):
-            if stays and (stays[-1][1] is None or first - stays[-1][1] <= _LONGEST_BREAK):
-                begun, ended = stays[-1]
-                stays[-1] = begun, None if ended is None or last is None else max(ended, last)
-            else:
-                stays.append((first, last))
+        stays: list[_Stay] = []
+        for (first, last), (file, line) in sorted(self.spans.items(), key=lambda span: span[0][0]):
+            known = stays[-1] if stays else None
+            if known is None or _is_away(known.last, first, school_days):
+                stays.append(_Stay(first, last, file, line))
+            elif known.last is not None:
+                end = None if last is None else max(known.last, last)
+                stays[-1] = replace(known, last=end)
         return stays
 
     @property
     def grade(self) -> int | None:
         """The one grade on which the classes agree."""
         return next(iter(self.grades)) if len(self.grades) == 1 else None
+
+
+def _is_away(last: date | None, first: date, school_days: Sequence[date]) -> bool:
+    """Whether a school day lies between the last day of one class and the first of the next."""
+    if last is None or first <= last:
+        return False
+    return bisect_right(school_days, last) < bisect_left(school_days, first)
 
 
 @dataclass(frozen=True)
@@ -377,6 +394,7 @@ class OneRosterNormalizer:
         self.courses: dict[str, tuple[str, str]] = {}
         self.enrollments: dict[tuple[str, str, int], _SchoolEnrollment] = {}
         self.part_days: Counter[tuple[str, ...]] = Counter()
+        self.school_days: dict[str, list[date]] = {}
         self.line_items: dict[str, _PieceOfWork] = {}
         self.counted: Counter[str] = Counter()
         self.not_understood: dict[tuple[str, str, str], Counter[str]] = {}
@@ -399,8 +417,8 @@ class OneRosterNormalizer:
         self._refuse_without_students()
         self._demographics()
         self._characteristics()
-        self._keep_students()
         self._calendar()
+        self._keep_students()
         self._line_items()
         self._results()
         for file, name in EXTENSION_TABLES.items():
@@ -438,16 +456,16 @@ class OneRosterNormalizer:
         for (student, school, year), enrollment in self.enrollments.items():
             own = self.students[student][0].grade
             is_own = own.is_stated and year == last_year[student]
-            for first, last in enrollment.stays():
-                stay: dict[str, Value] = {
+            for stay in enrollment.stays(self.school_days.get(school, ())):
+                row: dict[str, Value] = {
                     "student_id": student,
                     "school_id": school,
                     "school_year": year,
                     "grade_level": own.level if is_own else enrollment.grade,
-                    "entry_date": first,
-                    "exit_date": last,
+                    "entry_date": stay.first,
+                    "exit_date": stay.last,
                 }
-                self.sink.derive("school_enrollments", stay, enrollment.file, enrollment.line)
+                self.sink.derive("school_enrollments", row, stay.file, stay.line)
 
     def _lines(self, file: str) -> Iterable[CsvRecord]:
         return self.source.lines(file, required_columns(file, has_roles=self.has_roles))
@@ -484,6 +502,9 @@ class OneRosterNormalizer:
                 self._quarantine_error(record, error)
             else:
                 self.sink.keep(name, row, record.file, record.line_number)
+                if name == "calendar":
+                    days = self.school_days.setdefault(str(row["school_id"]), [])
+                    days.append(row["date"])  # type: ignore[arg-type]
 
     def _with_code_explained(self, record: CsvRecord) -> CsvRecord:
         """An attendance record with the meaning of its code, and how much of the day it is about.
@@ -809,6 +830,8 @@ class OneRosterNormalizer:
     def _calendar(self) -> None:
         if self.source.has("calendar.csv"):
             self._canonical_file("calendar.csv", "calendar")
+            for listed in self.school_days.values():
+                listed.sort()
             return
         days, years = self.school_years.school_days(), self.school_years.years
         if days and self.schools:
@@ -823,6 +846,7 @@ class OneRosterNormalizer:
                     f"{sessions} lists no school year {year.name - 1}-{year.name}: it was put"
                     f" together from terms ({year.terms}), from {year.start} to {year.end}"
                 )
+        self.school_days = dict.fromkeys(self.schools, self.school_years.days_taught())
         for school in self.schools:
             for day, name in days.items():
                 self.sink.derive(
@@ -872,12 +896,8 @@ class OneRosterNormalizer:
                 continue
             self.sink.use(record.file)
             key = (student, school, self.school_years.year_of(first))
-            enrollment = self.enrollments.get(key)
-            if enrollment is None:
-                enrollment = _SchoolEnrollment([], set(), record.file, record.line_number)
-                self.enrollments[key] = enrollment
-            if (first, last) not in enrollment.spans:
-                enrollment.spans.append((first, last))
+            enrollment = self.enrollments.setdefault(key, _SchoolEnrollment())
+            enrollment.spans.setdefault((first, last), (record.file, record.line_number))
             if grade is not None:
                 enrollment.grades.add(grade)
 

@@ -112,6 +112,11 @@ class SchoolYears:
                     days.setdefault(day, year.name)
         return days
 
+    def days_taught(self) -> list[date]:
+        """The school days that lie in a term, in order: all of them where no term is listed."""
+        days = sorted(self.school_days())
+        return [day for day in days if any(term.holds(day) for term in self._terms)] or days
+
     def first_day(self, session_ids: Iterable[str]) -> date | None:
         """The first day of these sessions; None where none of them is known."""
         known = [

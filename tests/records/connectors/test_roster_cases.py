@@ -279,6 +279,33 @@ def test_without_a_term_an_enrollment_begins_with_the_school_year_if_there_is_on
     )
 
 
+@pytest.mark.parametrize(
+    ("back", "stays"),
+    [
+        ("2026-01-05", [(date(2025, 8, 18), None)]),
+        (
+            "2026-02-02",
+            [(date(2025, 8, 18), date(2025, 12, 19)), (date(2026, 2, 2), None)],
+        ),
+    ],
+)
+def test_who_has_no_class_on_school_days_was_away_and_a_break_is_no_absence_from_school(
+    back: str, stays: list[tuple[date, date | None]], tmp_path: Path
+):
+    made = roster(1)
+    made["academicSessions.csv"]["t1"] = session("term", "2025-08-18", "2025-12-19")
+    made["academicSessions.csv"]["t2"] = session("term", "2026-01-05", "2026-05-29")
+    enrollment = made["enrollments.csv"]["e-s0"]
+    made["enrollments.csv"] |= {
+        "e-s0": enrollment | {"endDate": "2025-12-19"},
+        "e2": enrollment | {"endDate": "2025-10-17"},
+        "e3": enrollment | {"beginDate": back},
+    }
+    loaded_roster(made, tmp_path)
+    found = rows(tmp_path, "school_enrollments")
+    assert [(row["entry_date"], row["exit_date"]) for row in found] == stays
+
+
 def test_an_enrollment_that_ends_before_it_begins_is_put_aside(tmp_path: Path):
     made = roster(2)
     made["enrollments.csv"]["e-s0"]["endDate"] = "2025-08-01"
@@ -399,7 +426,7 @@ def test_users_without_a_student_are_refused_with_the_roles_that_were_seen(tmp_p
     )
     made = roster(1)
     made["users.csv"]["s0"]["givenName"] = "123-45-6789"
-    with pytest.raises(SourceRefused, match=r"The first that could not be read is line 3: first_n"):
+    with pytest.raises(SourceRefused, match=r"The first that could not be read is line 3: givenN"):
         loaded_roster(made, tmp_path)
     made = roster(1)
     made["users.csv"]["s0"]["enabledUser"] = "false"
