@@ -21,6 +21,7 @@ from features.expressions import (
     TableExpr,
     date_of,
     descending,
+    earlier,
     known_where,
     null,
     row_number,
@@ -76,6 +77,10 @@ _EVENT_STUDENT, _EVENT_DATE, _EVENT_SCHOOL = (
     ColumnName("event_school"),
 )
 _TAKEN_SCHOOL, _TAKEN_DATE = ColumnName("taken_school"), ColumnName("taken_date")
+_HALF_BEGUN, _YEAR_BEGAN = ColumnName("half_begun"), ColumnName("year_began")
+_ENROLLING = timedelta(days=60)
+"""How long before the first school day a school year's enrollments may begin."""
+
 _SCHOOL_NOW, _STUDENT_NOW = ColumnName("school_now"), ColumnName("student_now")
 _CHOICE, _SCHOOLS_THAT_DAY = ColumnName("choice"), ColumnName("schools_that_day")
 _AWAY, _EVER_TAKEN = ColumnName("away"), ColumnName("ever_taken")
@@ -191,7 +196,14 @@ def _enrolled_days(records: ScopedRecords, as_of: Day, settled: Day) -> TableExp
         _days_taken(records, as_of, settled), [(_STAYS.SCHOOL_ID, Calendar.SCHOOL_ID)]
     )
     day, entered, left = days[Calendar.DATE], days[_STAYS.ENTRY_DATE], days[_STAYS.EXIT_DATE]
-    days = days.filter(entered.isnull() | (day >= entered), left.isnull() | (day <= left))
+    begun = earlier(days[_YEAR_BEGAN], _ENROLLING)
+    days = days.filter(
+        entered.isnull() | (day >= entered),
+        left.isnull() | (day <= left),
+        left.notnull()
+        | (entered >= begun).fill_null(True)
+        | (days[_HALF_BEGUN] < begun).fill_null(True),
+    )
     one_day = (Students.STUDENT_ID, Calendar.DATE)
     days = days.mutate(
         choice=row_number().over(
@@ -244,12 +256,13 @@ def _days_taken(records: ScopedRecords, as_of: Day, settled: Day) -> TableExpr:
     in_order = window(Calendar.SCHOOL_ID, order_by=[Calendar.DATE])
     days = days.mutate(
         ever_taken=is_taken.any().over(window()),
+        year_began=days[Calendar.DATE].min().over(window()),
         school_day_number=row_number().over(in_order) + 1,
         school_days=is_settled.cast("int64").sum().over(of_school),
     )
     days = days.mutate(days_since=days[_SCHOOL_DAYS] - days[_SCHOOL_DAY_NUMBER])
     return days.filter(days[_EVER_TAKEN], is_taken | (is_quiet & is_settled)).select(
-        Calendar.SCHOOL_ID, Calendar.DATE, StudentDays.DAYS_SINCE
+        Calendar.SCHOOL_ID, Calendar.DATE, StudentDays.DAYS_SINCE, _YEAR_BEGAN
     )
 
 
@@ -257,6 +270,8 @@ def _all_stays(records: ScopedRecords, as_of: Day) -> TableExpr:
     """Every stay that began up to `as_of`, beside the student's school now.
 
     Where the district sends no enrollments at all, a student is at the school now, on every day.
+    `_HALF_BEGUN` is the day by which half of the open stays had begun: where that is this year, an
+    open stay of an earlier year is one that nobody closed.
     """
     enrollments = table(records, SchoolEnrollments.TABLE)
     enrollments = enrollments.filter(enrollments[_STAYS.ENTRY_DATE] <= date_of(as_of))
@@ -279,7 +294,8 @@ def _all_stays(records: ScopedRecords, as_of: Day) -> TableExpr:
     )
     without = without.drop(Coverage.TABLE_NAME)
     stays = enrollments.union(without)
-    return stays.inner_join(students, [(_STAYS.STUDENT_ID, _STUDENT_NOW)]).drop(_STUDENT_NOW)
+    stays = stays.inner_join(students, [(_STAYS.STUDENT_ID, _STUDENT_NOW)]).drop(_STUDENT_NOW)
+    return stays.mutate(half_begun=sends_enrollments[Coverage.LAST_DATE].max().as_scalar())
 
 
 def _daily_attendance(records: ScopedRecords, as_of: Day) -> TableExpr:

@@ -160,6 +160,13 @@ def date_of(day: Day) -> ColumnExpr:
     return expression
 
 
+def earlier(day: ColumnExpr, duration: timedelta) -> ColumnExpr:
+    """The day that lies so much earlier."""
+    shifted: Any = day
+    expression: ColumnExpr = shifted - duration
+    return expression
+
+
 def row_number() -> ColumnExpr:
     """The place of each row in a window, from 0."""
     expression: ColumnExpr = ibis.row_number()

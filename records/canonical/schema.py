@@ -313,7 +313,13 @@ TABLES: dict[str, CanonicalTable] = {
             (
                 Column("table_name", _TEXT, None, "A table with dates", required=True),
                 Column("first_date", _DATE, None, "Day of its first record", required=True),
-                Column("last_date", _DATE, None, "Day of its last record", required=True),
+                Column(
+                    "last_date",
+                    _DATE,
+                    None,
+                    "Day of its last record; of enrollments see records.loading.coverage",
+                    required=True,
+                ),
             ),
             ("table_name",),
         ),

@@ -113,7 +113,6 @@ DATED: Mapping[str, str] = {
     "gradebook_entries": "due_date",
     "assessments": "date",
     "behavior_incidents": "date",
-    "school_enrollments": "entry_date",
     "service_enrollments": "start_date",
     "service_sessions": "date",
 }
@@ -140,7 +139,7 @@ def write_coverage(folder: Path, *, understands_attendance: bool) -> None:
             )
             for name, column in DATED.items()
         ]
-        known = [span.filter("first_date is not null") for span in spans]
+        known = [span.filter("first_date is not null") for span in (*spans, _enrollments(engine))]
         (folder / "coverage.parquet").unlink(missing_ok=True)
         write_sorted(known, folder / "coverage.parquet", TABLES["coverage"])
         target = folder / "attendance_taken.parquet"
@@ -157,6 +156,17 @@ def write_coverage(folder: Path, *, understands_attendance: bool) -> None:
                 },
             )
             write_sorted([states], target, TABLES["attendance_taken"])
+
+
+def _enrollments(engine: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
+    """The span of enrollments: up to the day by which half of those that are open had begun.
+
+    Where that is in this school year, the district enrolls its students anew each year.
+    """
+    return engine.table("school_enrollments").aggregate(
+        "'school_enrollments' as table_name, min(entry_date) as first_date, coalesce("
+        "quantile_disc(entry_date, 0.5) filter (exit_date is null), max(entry_date)) as last_date"
+    )
 
 
 def _empty(name: str) -> pa.Table:

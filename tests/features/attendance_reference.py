@@ -116,7 +116,9 @@ def student_days(
     stays = [
         stay
         for stay in stays_of(rows)
-        if stay[0] == student and (stay[2] is None or stay[2] <= as_of)
+        if stay[0] == student
+        and (stay[2] is None or stay[2] <= as_of)
+        and not is_of_an_earlier_year(stay, rows, min(day for _, day in this_year))
     ]
     result = []
     for day in sorted({day for _, day in this_year}):
@@ -145,6 +147,21 @@ def student_days(
         ]
         result.append((day, *missed(events), school))
     return result
+
+
+def is_of_an_earlier_year(
+    stay: tuple[str, str, date | None, date | None], rows: Rows, year_began: date
+) -> bool:
+    """An open stay that nobody closed, where half of the open ones had begun this year."""
+    entries = [row["entry_date"] for row in rows.get("school_enrollments", ())]
+    is_open = [
+        row["entry_date"] for row in rows.get("school_enrollments", ()) if not row.get("exit_date")
+    ]
+    if not entries or stay[2] is None or stay[3] is not None:
+        return False
+    half = sorted(is_open)[(len(is_open) - 1) // 2] if is_open else max(entries)
+    begun = year_began - timedelta(days=60)
+    return stay[2] < begun <= half
 
 
 def days_since(rows: Rows, school: str, day: date, settled: date) -> int:

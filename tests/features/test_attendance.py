@@ -44,6 +44,15 @@ def districts(draw: st.DrawFn) -> Rows:
     students += [{"student_id": f"c{n:02}", "school_id": "k1"} for n in range(classmates)]
     stays = {}
     for student in IDS:
+        if draw(st.booleans()):
+            long_ago = FIRST - timedelta(days=draw(st.sampled_from((30, 300, 700))))
+            stays[student, "k2", long_ago] = {
+                "student_id": student,
+                "school_id": "k2",
+                "school_year": 2025,
+                "entry_date": long_ago,
+                "exit_date": None,
+            }
         for first in draw(st.lists(st.integers(0, len(DAYS) - 1), max_size=3)):
             length = draw(st.integers(0, 60) | st.none())
             school = draw(st.sampled_from(SCHOOLS))

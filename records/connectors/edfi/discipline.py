@@ -7,7 +7,7 @@ Victims, witnesses and reporters have no incident of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from records.canonical.quarantine import BadRow, BadValue, Value, convert, convert_row
@@ -207,7 +207,7 @@ class DisciplineRecords:
         for number, key in enumerate(sorted(keys, key=lambda key: (self._rows[key].day, key[1]))):
             row = self._rows[key]
             _add_new(row.responses, action.responses)
-            if number == 0 and action.days is not None:
+            if number == 0 and action.days is not None and _may_remove(action.responses):
                 row.days = (row.days or 0) + action.days
         if not missing:
             self.sink.use(action.file)
@@ -321,6 +321,25 @@ def _incident_id(record: EdFiRecord, *within: str) -> str:
     if not identifier:
         raise BadValue("IncidentIdentifier", "IncidentIdentifier is empty, and a row needs it")
     return f"{identifier}_{record.text(*within, *SCHOOL)}"
+
+
+_IN_CLASS = (
+    "detention",
+    "community service",
+    "counsel",
+    "warning",
+    "conference",
+    "privilege",
+    "restitution",
+    "contact",
+)
+_REMOVED = ("suspen", "expul", "remov")
+
+
+def _may_remove(responses: Iterable[str]) -> bool:
+    """Whether a response may take a student out of class: detention and the like do not."""
+    words = " ".join(responses).casefold()
+    return any(word in words for word in _REMOVED) or not any(word in words for word in _IN_CLASS)
 
 
 def _add_new(known: list[str], more: list[str] | tuple[str, ...]) -> None:

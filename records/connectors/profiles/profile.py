@@ -34,6 +34,9 @@ _KEYS = {
     "grades": ("letters",),
 }
 _CODE_KEYS = ("status", "absent_share")
+_SHORT_WORD = 4
+"""A word of so many letters counts only by itself, not within another."""
+
 _PLANNED = "instructional day"
 _SEPARATORS = re.compile(r"[\s_\-]+")
 
@@ -104,7 +107,10 @@ class SourceProfile:
     def is_summer(self, *names: str | None) -> bool:
         """Whether a term of these names is apart from the school year."""
         words = fold(" ".join(name for name in names if name))
-        return any(word in words for word in self.summer_terms)
+        whole = words.split()
+        return any(
+            word in (words if len(word) > _SHORT_WORD else whole) for word in self.summer_terms
+        )
 
 
 def fold(code: str) -> str:

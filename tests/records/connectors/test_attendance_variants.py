@@ -176,3 +176,23 @@ def test_a_student_without_enrollment_is_unknown_where_others_have_one(tmp_path:
         students=("1", "2"),
     )
     assert frame["days_enrolled_year"].isna().tolist() == [False, True]
+
+
+def test_an_open_enrollment_of_last_year_is_no_stay_of_this_one(tmp_path: Path):
+    frame = features(
+        tmp_path,
+        [absent("1", LAST_5[0])],
+        [enrolled("1", "2025-08-18"), enrolled("2", "2025-08-18"), enrolled("3", "2024-08-19")],
+        students=("1", "2", "3"),
+    )
+    assert frame["days_enrolled_year"].isna().tolist() == [False, False, True]
+
+
+def test_where_students_are_enrolled_once_for_all_years_every_open_stay_counts(tmp_path: Path):
+    frame = features(
+        tmp_path,
+        [absent("1", LAST_5[0])],
+        [enrolled("1", "2025-08-18"), enrolled("2", "2023-08-18"), enrolled("3", "2021-08-19")],
+        students=("1", "2", "3"),
+    )
+    assert frame["days_enrolled_year"].tolist() == [90, 90, 90]
