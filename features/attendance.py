@@ -14,9 +14,11 @@ missed; with parts of days added up, a student who misses half of 18 days has mi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from features.expressions import (
+    ColumnExpr,
     Day,
     TableExpr,
     date_of,
@@ -77,6 +79,12 @@ _EVENT_STUDENT, _EVENT_DATE, _EVENT_SCHOOL = (
     ColumnName("event_school"),
 )
 _TAKEN_SCHOOL, _TAKEN_DATE = ColumnName("taken_school"), ColumnName("taken_date")
+_TWO_STUDENT, _OTHER_SCHOOL, _OTHER_ENTRY, _OTHER_EXIT = (
+    ColumnName("two_student"),
+    ColumnName("other_school"),
+    ColumnName("other_entry"),
+    ColumnName("other_exit"),
+)
 _HALF_BEGUN, _YEAR_BEGAN = ColumnName("half_begun"), ColumnName("year_began")
 _ENROLLING = timedelta(days=60)
 """How long before the first school day a school year's enrollments may begin."""
@@ -115,22 +123,25 @@ def student_days(records: ScopedRecords, as_of: Day, settled: Day | None = None)
     Days before the student entered, after the student left and between two stays are left out. On a
     day at two schools the student's school now counts, else the one entered last.
     """
-    days = _enrolled_days(records, as_of, as_of if settled is None else settled)
-    missed = _missed(days, _daily_attendance(records, as_of))
-    joined = days.left_join(
-        missed, [(Students.STUDENT_ID, _EVENT_STUDENT), (Calendar.DATE, _EVENT_DATE)]
+    taken = _days_taken(records, as_of, as_of if settled is None else settled)
+    stays = _all_stays(records, as_of)
+    in_two = _students_at_two_schools(stays)
+    pairs = [(_STAYS.STUDENT_ID, _TWO_STUDENT)]
+    events = _daily_attendance(records, as_of)
+    days = _days_at_one_school(stays.anti_join(in_two, pairs), taken, events).union(
+        _days_at_two_schools(stays.semi_join(in_two, pairs), taken, events)
     )
     newest_first = window(Students.STUDENT_ID, order_by=[descending(Calendar.DATE)])
-    return joined.select(
+    return days.select(
         Students.STUDENT_ID,
         Calendar.DATE,
-        absent=joined[StudentDays.ABSENT].fill_null(0.0),
-        excused=joined[StudentDays.EXCUSED].fill_null(0.0),
-        unexcused=joined[StudentDays.UNEXCUSED].fill_null(0.0),
-        late=joined[StudentDays.LATE].fill_null(0),
-        monday=(joined[Calendar.DATE].day_of_week.index() == 0).cast("int64"),
+        absent=days[StudentDays.ABSENT].fill_null(0.0),
+        excused=days[StudentDays.EXCUSED].fill_null(0.0),
+        unexcused=days[StudentDays.UNEXCUSED].fill_null(0.0),
+        late=days[StudentDays.LATE].fill_null(0),
+        monday=(days[Calendar.DATE].day_of_week.index() == 0).cast("int64"),
         days_ago=row_number().over(newest_first) + 1,
-        days_since=joined[StudentDays.DAYS_SINCE],
+        days_since=days[StudentDays.DAYS_SINCE],
     )
 
 
@@ -190,20 +201,29 @@ def grade_level(records: ScopedRecords, as_of: Day) -> TableExpr:
     )
 
 
-def _enrolled_days(records: ScopedRecords, as_of: Day, settled: Day) -> TableExpr:
-    """The days that count, one row a student and day, and how many schools the student had then."""
-    days = _all_stays(records, as_of).inner_join(
-        _days_taken(records, as_of, settled), [(_STAYS.SCHOOL_ID, Calendar.SCHOOL_ID)]
-    )
-    day, entered, left = days[Calendar.DATE], days[_STAYS.ENTRY_DATE], days[_STAYS.EXIT_DATE]
-    begun = earlier(days[_YEAR_BEGAN], _ENROLLING)
-    days = days.filter(
-        entered.isnull() | (day >= entered),
-        left.isnull() | (day <= left),
-        left.notnull()
-        | (entered >= begun).fill_null(True)
-        | (days[_HALF_BEGUN] < begun).fill_null(True),
-    )
+_OF_A_DAY = (
+    Students.STUDENT_ID,
+    Calendar.DATE,
+    StudentDays.DAYS_SINCE,
+    StudentDays.ABSENT,
+    StudentDays.EXCUSED,
+    StudentDays.UNEXCUSED,
+    StudentDays.LATE,
+)
+
+
+def _days_at_one_school(stays: TableExpr, taken: TableExpr, events: TableExpr) -> TableExpr:
+    """The days that count of students who were never at two schools at once, with their entries."""
+    days = _days_of_stays(stays, taken)
+    missed = _capped(events, [])
+    return days.left_join(
+        missed, [(Students.STUDENT_ID, _EVENT_STUDENT), (Calendar.DATE, _EVENT_DATE)]
+    ).select(*_OF_A_DAY)
+
+
+def _days_at_two_schools(stays: TableExpr, taken: TableExpr, events: TableExpr) -> TableExpr:
+    """The days that count of the others: each day at the one school that counts that day."""
+    days = _days_of_stays(stays, taken)
     one_day = (Students.STUDENT_ID, Calendar.DATE)
     days = days.mutate(
         choice=row_number().over(
@@ -218,12 +238,47 @@ def _enrolled_days(records: ScopedRecords, as_of: Day, settled: Day) -> TableExp
         ),
         schools_that_day=days[_STAYS.SCHOOL_ID].nunique().over(window(*one_day)),
     )
-    return days.filter(days[_CHOICE] == 0).select(
-        Students.STUDENT_ID,
-        Calendar.DATE,
-        _STAYS.SCHOOL_ID,
-        _SCHOOLS_THAT_DAY,
-        StudentDays.DAYS_SINCE,
+    days = days.filter(days[_CHOICE] == 0)
+    missed = _missed(days, events)
+    return days.left_join(
+        missed, [(Students.STUDENT_ID, _EVENT_STUDENT), (Calendar.DATE, _EVENT_DATE)]
+    ).select(*_OF_A_DAY)
+
+
+def _days_of_stays(stays: TableExpr, taken: TableExpr) -> TableExpr:
+    """One row a stay and day within it on which its school took attendance."""
+    days = stays.inner_join(taken, [(_STAYS.SCHOOL_ID, Calendar.SCHOOL_ID)])
+    day, entered, left = days[Calendar.DATE], days[_STAYS.ENTRY_DATE], days[_STAYS.EXIT_DATE]
+    begun = earlier(days[_YEAR_BEGAN], _ENROLLING)
+    return days.filter(
+        entered.isnull() | (day >= entered),
+        left.isnull() | (day <= left),
+        left.notnull()
+        | (entered >= begun).fill_null(True)
+        | (days[_HALF_BEGUN] < begun).fill_null(True),
+    )
+
+
+def _students_at_two_schools(stays: TableExpr) -> TableExpr:
+    """The students of whom two stays have a day in common."""
+    others = stays.select(
+        two_student=_STAYS.STUDENT_ID,
+        other_school=_STAYS.SCHOOL_ID,
+        other_entry=_STAYS.ENTRY_DATE,
+        other_exit=_STAYS.EXIT_DATE,
+    ).view()
+    pairs = stays.inner_join(others, [(_STAYS.STUDENT_ID, _TWO_STUDENT)])
+    entered, left = pairs[_STAYS.ENTRY_DATE], pairs[_STAYS.EXIT_DATE]
+    entered_other, left_other = pairs[_OTHER_ENTRY], pairs[_OTHER_EXIT]
+    is_another = (pairs[_STAYS.SCHOOL_ID] != pairs[_OTHER_SCHOOL]) | (entered != entered_other)
+    return (
+        pairs.filter(
+            is_another,
+            left_other.isnull() | (entered <= left_other),
+            left.isnull() | (entered_other <= left),
+        )
+        .select(_TWO_STUDENT)
+        .distinct()
     )
 
 
@@ -329,14 +384,20 @@ def _missed(days: TableExpr, events: TableExpr) -> TableExpr:
     matched = events.inner_join(
         days, [(_EVENT_STUDENT, Students.STUDENT_ID), (_EVENT_DATE, Calendar.DATE)]
     )
-    matched = matched.filter(
-        (matched[_SCHOOLS_THAT_DAY] == 1) | (matched[_EVENT_SCHOOL] == matched[_STAYS.SCHOOL_ID])
+    return _capped(
+        matched,
+        [(matched[_SCHOOLS_THAT_DAY] == 1) | (matched[_EVENT_SCHOOL] == matched[_STAYS.SCHOOL_ID])],
     )
-    sums = matched.group_by(_EVENT_STUDENT, event_date=matched[_EVENT_DATE]).aggregate(
-        absent=matched[StudentDays.ABSENT].sum(),
-        excused=matched[StudentDays.EXCUSED].sum(),
-        unexcused=matched[StudentDays.UNEXCUSED].sum(),
-        late=matched[StudentDays.LATE].max(),
+
+
+def _capped(events: TableExpr, conditions: Sequence[ColumnExpr]) -> TableExpr:
+    """The entries of each student and day added up, to one day at most."""
+    events = events.filter(*conditions) if conditions else events
+    sums = events.group_by(_EVENT_STUDENT, event_date=events[_EVENT_DATE]).aggregate(
+        absent=events[StudentDays.ABSENT].sum(),
+        excused=events[StudentDays.EXCUSED].sum(),
+        unexcused=events[StudentDays.UNEXCUSED].sum(),
+        late=events[StudentDays.LATE].max(),
     )
     excused = smaller(sums[StudentDays.EXCUSED], 1.0)
     return sums.mutate(

@@ -127,6 +127,10 @@ class TableExpr(Protocol):
 
     def union(self, other: TableExpr, /) -> TableExpr: ...
 
+    def semi_join(
+        self, other: TableExpr, pairs: Sequence[tuple[ColumnName, ColumnName]], /
+    ) -> TableExpr: ...
+
     def anti_join(
         self, other: TableExpr, pairs: Sequence[tuple[ColumnName, ColumnName]], /
     ) -> TableExpr: ...
