@@ -499,12 +499,14 @@ def _without_corrected_absences(
 ) -> duckdb.DuckDBPyRelation:
     """Reject the absence of a whole day on which the student is recorded as late too.
 
-    Who came late was there: the late arrival is most likely the correction of an absence entered
-    before it.
+    Who came late to school was there: the late arrival is most likely the correction of an absence
+    entered before it. Late for a class is another matter: its entry has a part.
     """
     if canonical.name != "attendance_events":
         return rows
-    late = rows.filter("status = 'tardy'").project("row(student_id, school_id, date) as day")
+    late = rows.filter("status = 'tardy' and part is null").project(
+        "row(student_id, school_id, date) as day"
+    )
     late.distinct().create_view("days_late", replace=True)
     _reject(
         sink,

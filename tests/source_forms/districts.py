@@ -304,10 +304,12 @@ def _incidents(
     draw: st.DrawFn, schools: tuple[str, ...], students: list[str]
 ) -> tuple[Incident, ...]:
     days = st.sampled_from((date(2025, 1, 10), *WEEKDAYS))
-    actions = st.none() | st.builds(
-        Action,
-        st.sampled_from(("Detention", "Out of School Suspension")),
-        st.sampled_from((None, 0.0, 0.5, 3.0)),
+    # Detention is no day out of class, and not every form can say so of its days.
+    removed = st.sampled_from((None, 0.0, 0.5, 3.0))
+    actions = (
+        st.none()
+        | st.builds(Action, st.just("Detention"), st.none())
+        | st.builds(Action, st.just("Out of School Suspension"), removed)
     )
     return tuple(
         Incident(

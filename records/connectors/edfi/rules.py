@@ -48,6 +48,9 @@ NEVER_STORED_KINDS = {
     ),
     "StudentHealth": "health: never stored",
 }
+_CLASS = "class"
+"""The part of a day that an entry from a single class is about."""
+
 _DAYS_PAST = {
     "StudentSchoolAttendanceEvent": (("AttendanceEvent", "EventDate"), ("EventDate",)),
     "StudentAssessment": (("AdministrationDate",),),
@@ -309,7 +312,9 @@ class EdFiNormalizer:
         elif not in_section and self.profile.attendance_by == "section":
             self.sink.ignore(record.file, "attendance by days (the profile says by classes)")
         else:
-            if is_absence(code.status):
+            if in_section:
+                row["part"] = _CLASS
+            elif is_absence(code.status):
                 self.classes.days_recorded[str(row["school_id"])] += 1
             if row["absent_share"] is not None:
                 entry = (row["student_id"], row["school_id"], row["date"], row["status"])

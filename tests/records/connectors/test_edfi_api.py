@@ -182,9 +182,9 @@ def test_the_records_of_a_student_become_the_canonical_rows(ods: FakeEdFiApi, tm
             "date": day("2025-09-02"),
             "status": status,
             "absent_share": None,
-            "part": None,
+            "part": part,
         }
-        for status in ("absent_unexcused", "tardy")
+        for status, part in (("absent_unexcused", None), ("tardy", "class"))
     ]
     assert rows["course_grades"] == [
         {
@@ -223,7 +223,7 @@ def test_the_records_of_a_student_become_the_canonical_rows(ods: FakeEdFiApi, tm
             "date": day("2025-09-02"),
             "behavior": "Other",
             "action": "Detention",
-            "days_removed": 1.0,
+            "days_removed": None,
         }
     ]
     assert rows["service_enrollments"] == [
