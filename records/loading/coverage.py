@@ -7,8 +7,8 @@ school, if attendance was taken. A whole school without an entry was hardly ever
 day is missing, and says nothing of anybody. A small school may well have had a day without one.
 
 A run of days is missing from the day on which at least `EXPECTED_ENTRIES` should have come since
-it began, and fewer than `FEWEST_SHARE` of them did; at a school with fewer than `FEWEST_STUDENTS`,
-from `EXPECTED_AT_SMALL`. What a school usually has is its own mean up to that day, and no more than
+it began, and fewer than `FEWEST_SHARE` of them did; never at a school with fewer students than
+`FEWEST_STUDENTS`. What a school usually has is its own mean up to that day, and no more than
 `USUAL_SHARE` of its students. The same is asked of all schools together, so that one day on which
 nobody has taken attendance yet, or a holiday that the calendar lists, is missing at small schools
 too. The state of a day rests on nothing that came after it.
@@ -39,9 +39,8 @@ FEWEST_SHARE = 0.1
 entered ahead does not mean that attendance was taken."""
 
 FEWEST_STUDENTS = 20
-EXPECTED_AT_SMALL = 30.0
-"""Of fewer students than that, so many entries must be lacking before a run of days is doubted: a
-handful of students may well have a good autumn."""
+"""At a smaller school a run of days is never doubted: a handful of students may well have a good
+autumn, and another child's moving there must not change what is said of this one."""
 
 _TABLES = ("calendar", "attendance_events", "school_enrollments", "students")
 
@@ -93,7 +92,7 @@ with entries as (
 ), judged as (
   select *, is_thin and sum(expected - entries) over (
     partition by school_id, is_thin, run order by date
-  ) >= if(enrolled < $students, $expected_at_small, $expected) as is_missing
+  ) >= $expected and enrolled >= $students as is_missing
   from numbered
 )
 select s.school_id, s.date,
@@ -152,7 +151,6 @@ def write_coverage(folder: Path, *, understands_attendance: bool) -> None:
                     "expected": EXPECTED_ENTRIES,
                     "fewest": FEWEST_SHARE,
                     "students": FEWEST_STUDENTS,
-                    "expected_at_small": EXPECTED_AT_SMALL,
                 },
             )
             write_sorted([states], target, TABLES["attendance_taken"])

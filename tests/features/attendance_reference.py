@@ -14,7 +14,7 @@ from typing import Any
 Row = Mapping[str, Any]
 Rows = Mapping[str, Sequence[Row]]
 
-EXPECTED, EXPECTED_AT_SMALL, USUAL, FEWEST, STUDENTS = 5.0, 30.0, 0.05, 0.1, 20
+EXPECTED, USUAL, FEWEST, STUDENTS = 5.0, 0.05, 0.1, 20
 
 
 def stays_of(rows: Rows) -> list[tuple[str, str, date | None, date | None]]:
@@ -88,7 +88,7 @@ def missing_days(by_day: Mapping[date, tuple[int, float, int]]) -> set[date]:
             lacking = 0.0
             continue
         lacking += expected - entries
-        if lacking >= (EXPECTED if enrolled >= STUDENTS else EXPECTED_AT_SMALL):
+        if lacking >= EXPECTED and enrolled >= STUDENTS:
             missing.add(day)
     return missing
 
