@@ -18,7 +18,7 @@ LINES = (
     "T-1,quillfeather,thistlewood,2013-04-05,6,Harbor School\n"
     "T-2,Jayden,Oneil,2012-04-17,7,Hill School\n"
     "T-3,Xiomara,Okonkwo,2009-02-03,12,\n"
-    "T-4,Wrenfield,Sparrow,04/17/2013,6,Harbor School\n"
+    "T-4,Wrenfield,Sparrow,17/04/13,6,Harbor School\n"
 )
 NAMES = (
     "quillfeather",

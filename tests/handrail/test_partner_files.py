@@ -182,7 +182,7 @@ def test_wrong_use_is_one_plain_sentence_and_exit_two(home: Path, export: Path, 
         ),
         (
             ("load", "service-history", export, "--organization", "tutors", *at),
-            "holds none of programs.csv",
+            "Enrollments.csv, line 1: there is no column 'student_id'",
         ),
         (
             ("load", "service-history", export, "--mapping", broken, *at),

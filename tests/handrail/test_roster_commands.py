@@ -80,6 +80,7 @@ def test_powerschool_comes_by_the_plugins_queries_and_then_what_has_changed(tmp_
         fill(server)
         file.write_text(
             SETTINGS.format(kind="powerschool", base=server.url, url=server.url, client=CLIENT)
+            + '[options.attendance]\nA = "absent_unexcused"\n'
         )
         code, output, error = run(tmp_path / "home", "powerschool", file)
         assert code == 0, error
