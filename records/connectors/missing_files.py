@@ -74,6 +74,7 @@ _EDFI_RESOURCES = {
     "ed-fi/studentAssessments": ("assessments",),
     "ed-fi/disciplineIncidents": ("behavior_incidents",),
     "ed-fi/studentDisciplineIncidentBehaviorAssociations": ("behavior_incidents",),
+    "ed-fi/studentDisciplineIncidentAssociations": (),
     "ed-fi/disciplineActions": (),
     "ed-fi/studentSpecialEducationProgramAssociations": (
         "characteristics",
