@@ -14,11 +14,9 @@ missed; with parts of days added up, a student who misses half of 18 days has mi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 
 from features.expressions import (
-    ColumnExpr,
     Day,
     TableExpr,
     date_of,
@@ -214,11 +212,7 @@ _OF_A_DAY = (
 
 def _days_at_one_school(stays: TableExpr, taken: TableExpr, events: TableExpr) -> TableExpr:
     """The days that count of students who were never at two schools at once, with their entries."""
-    days = _days_of_stays(stays, taken)
-    missed = _capped(events, [])
-    return days.left_join(
-        missed, [(Students.STUDENT_ID, _EVENT_STUDENT), (Calendar.DATE, _EVENT_DATE)]
-    ).select(*_OF_A_DAY)
+    return _with_entries(_days_of_stays(stays, taken), _capped(events))
 
 
 def _days_at_two_schools(stays: TableExpr, taken: TableExpr, events: TableExpr) -> TableExpr:
@@ -239,7 +233,11 @@ def _days_at_two_schools(stays: TableExpr, taken: TableExpr, events: TableExpr) 
         schools_that_day=days[_STAYS.SCHOOL_ID].nunique().over(window(*one_day)),
     )
     days = days.filter(days[_CHOICE] == 0)
-    missed = _missed(days, events)
+    return _with_entries(days, _missed(days, events))
+
+
+def _with_entries(days: TableExpr, missed: TableExpr) -> TableExpr:
+    """Days with what was missed of them, in the columns `_OF_A_DAY`."""
     return days.left_join(
         missed, [(Students.STUDENT_ID, _EVENT_STUDENT), (Calendar.DATE, _EVENT_DATE)]
     ).select(*_OF_A_DAY)
@@ -385,14 +383,15 @@ def _missed(days: TableExpr, events: TableExpr) -> TableExpr:
         days, [(_EVENT_STUDENT, Students.STUDENT_ID), (_EVENT_DATE, Calendar.DATE)]
     )
     return _capped(
-        matched,
-        [(matched[_SCHOOLS_THAT_DAY] == 1) | (matched[_EVENT_SCHOOL] == matched[_STAYS.SCHOOL_ID])],
+        matched.filter(
+            (matched[_SCHOOLS_THAT_DAY] == 1)
+            | (matched[_EVENT_SCHOOL] == matched[_STAYS.SCHOOL_ID])
+        )
     )
 
 
-def _capped(events: TableExpr, conditions: Sequence[ColumnExpr]) -> TableExpr:
+def _capped(events: TableExpr) -> TableExpr:
     """The entries of each student and day added up, to one day at most."""
-    events = events.filter(*conditions) if conditions else events
     sums = events.group_by(_EVENT_STUDENT, event_date=events[_EVENT_DATE]).aggregate(
         absent=events[StudentDays.ABSENT].sum(),
         excused=events[StudentDays.EXCUSED].sum(),

@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from records.canonical.schema import TABLES
 from records.loading.parquet import write_sorted
+from records.snapshots.snapshot import DATE_COLUMNS
 
 USUAL_SHARE = 0.05
 """Share of students with an entry on an ordinary day: about 6% of days are missed nationally in a
@@ -106,14 +107,9 @@ where s.school_id is not null
 """
 
 
-DATED: Mapping[str, str] = {
-    "attendance_events": "date",
-    "course_grades": "date",
-    "gradebook_entries": "due_date",
-    "assessments": "date",
+DATED: Mapping[str, str] = DATE_COLUMNS | {
     "behavior_incidents": "date",
     "service_enrollments": "start_date",
-    "service_sessions": "date",
 }
 """Table -> the column with its dates."""
 

@@ -99,23 +99,19 @@ class SchoolCalendar:
             )
 
     def _infer(self, terms: Sequence[Term], held: set[date]) -> int:
-        """Add the weekdays of a school's terms to the days held, year by year; how many."""
+        """Add the weekdays of a school's terms to the days held, term by term; how many."""
         added = 0
-        by_year: dict[int, list[Term]] = defaultdict(list)
-        for term in terms:
-            if not term.is_summer:
-                by_year[term.school_year].append(term)
-        for year, of_year in sorted(by_year.items()):
-            for term in of_year:
-                weekdays = set(term.weekdays())
-                if len(weekdays & held) >= LISTED_SHARE * len(weekdays):
-                    continue
-                for day in term.weekdays():
-                    if day not in held and (term.school, day) not in self.closed:
-                        held.add(day)
-                        row = _day_row(term.school, day, year)
-                        self.sink.derive("calendar", row, term.file, term.line)
-                        added += 1
+        for term in sorted(terms, key=lambda term: term.school_year):
+            weekdays = list(term.weekdays())
+            listed = sum(day in held for day in weekdays)
+            if term.is_summer or listed >= LISTED_SHARE * len(weekdays):
+                continue
+            for day in weekdays:
+                if day not in held and (term.school, day) not in self.closed:
+                    held.add(day)
+                    row = _day_row(term.school, day, term.school_year)
+                    self.sink.derive("calendar", row, term.file, term.line)
+                    added += 1
         return added
 
 
