@@ -50,7 +50,10 @@ def test_the_sample_goes_whole_into_canonical_tables(sample):
     _, snapshot, folder = sample
     kinds = independent_records(folder)
     assert snapshot.manifest["rows"]["students"] == kinds["Student.xml"]["Student"] == 960
-    assert snapshot.manifest["rows"]["attendance_events"] == 1917
+    days = kinds["StudentSchoolAttendance.xml"]["StudentSchoolAttendanceEvent"]
+    classes = kinds["StudentSectionAttendance-Tardy.xml"]["StudentSectionAttendanceEvent"]
+    assert (days, classes) == (1917, 66)
+    assert snapshot.manifest["rows"]["attendance_events"] == days + classes
     assert snapshot.manifest["rows"]["service_enrollments"] == 25
     assert snapshot.manifest["rows"]["behavior_incidents"] == 21
     assert snapshot.manifest["rows"]["gradebook_entries"] == 250

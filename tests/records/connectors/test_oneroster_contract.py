@@ -52,6 +52,9 @@ class Front(FakeOneRosterApi):
             given = self.given.get(collection, response.json())
             ids = {record["sourcedId"] for records in given.values() for record in records}
         self.given[collection] = given
+        for user in given.get("users", []):
+            for role in user["roles"]:
+                role["role"] = "student"
         return Reply(given, headers={"X-Total-Count": str(len(ids))})
 
 

@@ -278,7 +278,7 @@ def test_every_line_of_a_participants_file_is_accounted_for(tmp_path: Path):  # 
         "p2,Bo,,,K,,\n"
         "p1,Ana,Ruiz,2013-04-05,6,Harbor School,\n"
         "p1,Ann,Ruiz,2013-04-05,6,Harbor School,\n"
-        "p3,Cy,Odum,04/17/2013,6,Harbor School,\n"
+        "p3,Cy,Odum,17 April 2013,6,Harbor School,\n"
         "p4,Di,Poe,2013-04-05,sixth,Harbor School,\n"
         "p5,Ed,Quo,2013-04-05,99,Harbor School,\n"
         "p6,,Ray,2013-04-05,6,Harbor School,\n"
