@@ -120,6 +120,9 @@ COMMANDS: Mapping[str, CommandSpec] = {
         "Make a demo district, from its files to a signed model, and serve the site.",
     ),
     "agreements": CommandSpec("agreements", "app", "The agreements that say who may see what."),
+    "supports": CommandSpec(
+        "supports", "app", "The kinds of support that programs offer and agreements name."
+    ),
     "accounts": CommandSpec("accounts", "app", "Organizations and staff."),
     "consents": CommandSpec(
         "consents",

@@ -22,14 +22,15 @@ import numpy as np
 
 from records.access.publication import publish_snapshot
 from records.access.scope import scope_for
-from records.canonical.schema import SUPPORTS
 from records.database.engine import Database, open_database
 from records.staff.sessions import start_session
 from records.staff.viewer import Role, Viewer
 from serving.app import SiteConfig, create_app
 from tests.database_copies import copy_rows, make_database
+from tests.own_supports import write_own_list
 from tests.random_districts import (
     NOW,
+    SUPPORTS,
     draw_access_rules,
     draw_rows,
     redraw_others_access_rules,
@@ -142,6 +143,7 @@ def run_probes(stores: Stores, approved: Path, folder: Path) -> Counter[Role]:
     probes: Counter[Role] = Counter()
     start = folder / f"start{id(folder):x}"
     stores.begin(approved, start)
+    write_own_list(start)
     for seed in range(DISTRICTS):
         rng = np.random.default_rng(seed)
         home = folder / f"{start.name}w{seed}"

@@ -21,7 +21,6 @@ from records.canonical.schema import (
     CONSENT_CATEGORIES,
     RACE_ETHNICITIES,
     SEXES,
-    SUPPORTS,
     TABLES,
     Category,
 )
@@ -41,6 +40,7 @@ from records.database.tables import (
 )
 from records.permissions.agreements import revoke_agreement
 from records.staff.viewer import Role, Scope, Viewer
+from tests.own_supports import OWN_HOUSING, OWN_LIST
 from tests.records.conftest import add_agreement, add_organization
 from tests.serving.district import school_days
 
@@ -58,6 +58,9 @@ PROGRAMS = {
     "p5": "tutors",
     "p6": "college",
 }
+SUPPORTS = OWN_LIST.keys
+"""The kinds of a district with a list of its own, of which one of its own tells of housing."""
+
 DAYS = school_days()
 SCHOOLS = ("k1", "k2", "k3")
 WORDS = ("Alpha", "Beta", "Gamma", "Delta", "Epsilon", "Zeta", "Eta", "Theta")
@@ -105,6 +108,7 @@ def draw_rows(rng: np.random.Generator, students: int) -> Rows:
         for program, organization in PROGRAMS.items()
     ]
     rows["programs"][3]["support"] = "housing_help"
+    rows["programs"][5]["support"] = "motel_vouchers"
     for number in range(students):
         for name, student_rows in draw_student(rng, f"s{number:04d}").items():
             rows[name] += student_rows
@@ -415,7 +419,7 @@ def _is_fixed(name: str, row: Row, own: str, visible: frozenset[Category], suppo
     if row["organization_id"] == own:
         return name == "service_enrollments" or Category.SERVICES in visible
     needed = {Category.SERVICES_OTHER} | (
-        {Category.HOUSING} if support[row["program_id"]] == "housing_help" else set()
+        {Category.HOUSING} if support[row["program_id"]] in OWN_HOUSING else set()
     )
     return needed <= visible
 
@@ -543,6 +547,7 @@ def _draw_agreement(
         consent_required=[str(category) for category in granted if category in CONSENT_CATEGORIES],
         programs=own_programs if opens_records else [],
         supports=_some(rng, SUPPORTS, 6) if opens_records else [],
+        kinds=OWN_LIST,
     )
     if rng.random() < 0.1:
         revoke_agreement(database, agreement_id, NOW - timedelta(days=1))

@@ -18,6 +18,7 @@ from fairness.checks.policy import Policy
 from fairness.gate.gate import Verdict
 from fairness.report.report import Signature, audit_by_digest, latest_audit, write_report
 from fairness.report.wording import capital
+from records.canonical.supports import SupportCatalog
 from records.database.engine import Database
 from records.decisions.signoffs import (
     REFUSED,
@@ -389,7 +390,8 @@ def _not_servable(
 
 def _lapsed(approvals: ApprovalService, audit: Audit) -> str:
     """Which part of what an audit is bound to has changed since; empty where none has."""
-    basis, name = AuditBasis.current(approvals.policy), f"version {audit.version}"
+    supports = SupportCatalog.of(approvals.home).rules(audit.supports)
+    basis, name = AuditBasis.current(approvals.policy, supports), f"version {audit.version}"
     if audit.policy_sha256 == basis.sha256:
         return ""
     changed = basis.changed_since(audit.basis)

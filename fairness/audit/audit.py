@@ -104,6 +104,9 @@ class Audit:
             it is applied.
         basis: the digest of each part of that `AuditBasis`; none in an audit of an earlier release,
             whose `policy_sha256` was that of the policy alone.
+        supports: of each kind of support that the model knows whether it told of housing; None if
+            it was not on the district's list, and so not suggested. Empty in an audit of an earlier
+            release, which suggested all of them.
     """
 
     version: int
@@ -125,6 +128,7 @@ class Audit:
     proxies: tuple[Proxy, ...]
     curves: tuple[TradeoffCurve, ...]
     basis: Mapping[str, str] = field(default_factory=dict)
+    supports: Mapping[str, bool | None] = field(default_factory=dict)
 
     @cached_property
     def sha256(self) -> str:
@@ -152,6 +156,8 @@ class Audit:
         if not self.basis:
             # As an earlier release wrote it: its digest, which was signed, must stay.
             del content["basis"]
+        if "supports" not in self.basis:
+            del content["supports"]
         return json.dumps(
             content,
             sort_keys=True,
@@ -222,7 +228,8 @@ def audit_model(
     """
     report_step = partial(progress, "auditing")
     report_step(0, 5)
-    students = audit_population(snapshot, as_of, policy, model.ranker.supports_)
+    supports = snapshot.supports.rules(model.ranker.supports_)
+    students = audit_population(snapshot, as_of, policy, _suggested(model, supports))
     if not len(students):
         raise AuditError(f"no student is enrolled on {as_of} in the snapshot {snapshot.id}")
     report_step(1, 5)
@@ -245,7 +252,7 @@ def audit_model(
         students, model.ranker.feature_names_, policy.fewest_in_need, policy.confidence
     )
     report_step(5, 5)
-    basis = AuditBasis.current(policy)
+    basis = AuditBasis.current(policy, supports)
     return Audit(
         version,
         model.sha256,
@@ -266,6 +273,7 @@ def audit_model(
         tuple(proxies),
         tuple(_curves(model, students, snapshot, policy, shown)),
         asdict(basis),
+        supports,
     )
 
 
@@ -329,7 +337,11 @@ def _counted(
         records: the measures of records of the audit being made, which the earlier one shares.
     """
     then, model = Policy.from_content(earlier.audit.policy), earlier.model
-    supports = tuple(students.eligible.columns) if model is None else model.ranker.supports_
+    supports = (
+        tuple(students.eligible.columns)
+        if model is None
+        else _suggested(model, earlier.audit.supports)
+    )
     if then != policy or set(supports) != set(students.eligible.columns):
         students = audit_population(snapshot, students.as_of, then, supports)
     measures, others = list(records), []
@@ -339,6 +351,15 @@ def _counted(
             others.append(_past_supports(model, students, snapshot, then, episodes))
     table = MeasureTable(tuple(measures), students.groups, students.cohorts)
     return AuditMeasures(table, others, _flags(students, then), then)
+
+
+def _suggested(model: RankerModel, supports: Mapping[str, bool | None]) -> tuple[str, ...]:
+    """The kinds that the model knows, without those that are on no list.
+
+    Args:
+        supports: as `Audit.supports`.
+    """
+    return tuple(key for key in model.ranker.supports_ if supports.get(key, False) is not None)
 
 
 def _flags(students: AuditPopulation, policy: Policy) -> FloatArray:

@@ -30,6 +30,7 @@ PART_LABELS: Mapping[str, str] = {
     "alert_rules": "the alert rules, by which students are in need,",
     "small_numbers": "the smallest number that may be shown",
     "measures": "the code of the measures",
+    "supports": "the district's list of supports",
 }
 
 
@@ -43,6 +44,8 @@ class AuditBasis:
         alert_rules: who is in need.
         small_numbers: the smallest number of students that may be shown, and the rounding.
         measures: the code that measures, compares and judges, but for its comments and layout.
+        supports: which of the kinds that the model knows may be suggested, and which of them tell
+            of housing.
     """
 
     policy: str
@@ -50,16 +53,24 @@ class AuditBasis:
     alert_rules: str
     small_numbers: str
     measures: str
+    supports: str
 
     @classmethod
-    def current(cls, policy: Policy) -> AuditBasis:
-        """What an audit made now under a policy would be bound to."""
+    def current(cls, policy: Policy, supports: Mapping[str, bool | None]) -> AuditBasis:
+        """What an audit made now under a policy would be bound to.
+
+        Args:
+            supports: the rules of the kinds that the model knows
+                (`records.canonical.supports.SupportCatalog.rules`). A kind that it does not know
+                cannot change what is found.
+        """
         return cls(
             policy=_digest(_without_small_numbers(policy)),
             checks=_digest({name: asdict(check) for name, check in CHECKS.items()}),
             alert_rules=alert_rules_hash(),
             small_numbers=_digest([policy.smallest_cell, ROUNDING_BASE]),
             measures=code_digest(measure_files()),
+            supports=_digest(dict(supports)),
         )
 
     @property

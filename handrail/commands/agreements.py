@@ -21,6 +21,7 @@ from records.access.explanation import (
 )
 from records.access.scope import scope_for
 from records.canonical.schema import Category
+from records.canonical.supports import SupportCatalog
 from records.database.engine import Database, open_database
 from records.disclosure_log.disclosures import record_disclosures
 from records.permissions.agreement_diff import describe_changes, diff_lines
@@ -50,10 +51,11 @@ _SIGNS = {"kept": " ", "added": "+", "removed": "-"}
 
 
 @app.command("check")
-def check(file: File) -> None:
+def check(file: File, home: Home = None) -> None:
     """Check an agreement against what the law requires; report the first line that is wrong."""
     with report_user_errors():
-        agreement = read_agreement(require_file(file))
+        supports = SupportCatalog.of(Settings.from_environment(home).home)
+        agreement = read_agreement(require_file(file), supports)
     categories = ", ".join(sorted(agreement.categories))
     out.print(
         f"{agreement.agreement_id} version {agreement.version} is complete:"
@@ -67,8 +69,9 @@ def check(file: File) -> None:
 def add(file: File, home: Home = None) -> None:
     """Put an agreement, or a newer version of one, in force, and say what it changes."""
     with report_user_errors():
-        agreement = read_agreement(require_file(file))
-        database = open_database(Settings.from_environment(home).database_url)
+        settings = Settings.from_environment(home)
+        agreement = read_agreement(require_file(file), SupportCatalog.of(settings.home))
+        database = open_database(settings.database_url)
         earlier = agreement_versions(database, agreement.agreement_id)
         save_agreement(database, agreement)
     _report_added(agreement, earlier)
@@ -87,8 +90,8 @@ def reinstate_command(
 ) -> None:
     """Reinstate a revoked agreement with a newer version. Asks for the password."""
     with report_user_errors():
-        agreement = read_agreement(require_file(file))
         settings = Settings.from_environment(home)
+        agreement = read_agreement(require_file(file), SupportCatalog.of(settings.home))
         database, now = open_database(settings.database_url), settings.now()
         earlier = agreement_versions(database, agreement.agreement_id)
         reinstate(

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from handrail.console import out, print_table, report_user_errors, require_file
+from handrail.console import Home, out, print_table, report_user_errors, require_file
+from handrail.settings import Settings
+from records.canonical.supports import SupportCatalog
 from records.connectors.partner_files.mapping_proposal import (
     FileProposal,
     draft_mapping,
@@ -24,16 +26,18 @@ def propose_mapping(
     to: Annotated[
         Path | None, typer.Option("--out", help="Where to write the draft, a TOML file.")
     ] = None,
+    home: Home = None,
 ) -> None:
     """Propose how to read a partner's own export: columns, reasons and open questions."""
     with report_user_errors():
         if to is not None and to.exists():
             raise FileExistsError(f"{to} exists already; it will not be overwritten")
+        supports = SupportCatalog.of(Settings.from_environment(home).home)
         proposals = [propose_file(require_file(file)) for file in files]
         for proposal in proposals:
             _print_proposal(proposal)
         if to is not None:
-            to.write_text(draft_mapping(proposals, organization), encoding="utf-8")
+            to.write_text(draft_mapping(proposals, organization, supports), encoding="utf-8")
             out.print(
                 f"{to} is written; it also contains names of programs and codes of attendance."
                 " Review it, answer the questions, then load it with --mapping.",

@@ -14,6 +14,11 @@ from rich.table import Table
 
 from handrail.commands.accounts import authenticated_viewer
 from handrail.commands.destruction import describe_unfinished
+from handrail.commands.supports import (
+    agreements_by_support,
+    programs_by_support,
+    unlisted_notes,
+)
 from handrail.console import (
     Home,
     err,
@@ -31,6 +36,7 @@ from records.access.publication import (
 )
 from records.access.scope import scope_for
 from records.canonical.schema import TABLES, Category
+from records.canonical.supports import SupportCatalog
 from records.checks.measures import figure_rows, range_sources
 from records.checks.oddities import oddities
 from records.checks.plausible_ranges import plausible_ranges
@@ -215,6 +221,11 @@ def load_and_publish(
     record_load(settings.home, report, connector.tables, loaded_at)
     loaded = Snapshot.current(settings.home)
     keep_figures(settings.home, loaded, school_figures(loaded, loaded_at.date(), rule))
+    report.notes += unlisted_notes(
+        loaded.supports,
+        programs_by_support(loaded),
+        agreements_by_support(database, loaded_at.date()),
+    )
     if settings.uses_postgresql:
         published = Snapshot.current(settings.home)
         publish_if_needed(database, published, progress)
@@ -446,15 +457,16 @@ def _partner_connector(
         raise SourceRefused(
             "an HMIS export needs --organization, the partner it belongs to, and no --mapping"
         )
+    supports = SupportCatalog.of(settings.home)
     parsed = (
-        parse_mapping(require_file(mapping).read_text(encoding="utf-8"), mapping.name)
+        parse_mapping(require_file(mapping).read_text(encoding="utf-8"), mapping.name, supports)
         if mapping is not None
         else None
     )
     if organization is None and parsed is not None:
         organization = parsed.organization_id
     if organization is None:
-        return ServiceHistory()
+        return ServiceHistory(supports=supports)
     database = open_database(settings.database_url)
     if organization not in organizations(database):
         raise SourceRefused(
@@ -466,8 +478,8 @@ def _partner_connector(
         confirmed_non_students(database, organization),
     )
     if source == "hmis":
-        return Hmis(organization, links, non_students)
-    return ServiceHistory(organization, parsed, links, non_students)
+        return Hmis(organization, links, non_students, supports)
+    return ServiceHistory(organization, parsed, links, non_students, supports)
 
 
 def _open_source(

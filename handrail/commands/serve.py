@@ -15,6 +15,7 @@ from handrail.console import Home, err, out, report_user_errors, require_file
 from handrail.demo.partners import ORGANIZATION_NAMES, PASSWORD, all_staff
 from handrail.settings import Settings, SettingsError
 from records.access.publication import check_published
+from records.canonical.supports import SupportCatalog
 from records.connectors.protocol import SourceRefused
 from records.database.engine import Database, open_database
 from records.destruction.destruction import DestructionError, finish_destructions
@@ -48,6 +49,7 @@ def serve(
             if file is not None:
                 require_file(file)
         check_port(host, port)
+        SupportCatalog.of(settings.home)  # Every page needs it: a mistake in it is said here.
         config = site_config(settings, secure_cookies=encrypted)
         check_published(config.database, settings.home)
         resume_destructions(config.database, settings)

@@ -35,6 +35,7 @@ from handrail.demo.source_files import DemoFiles, write_source_files
 from handrail.settings import DEMO_MARKER_FILE, Settings
 from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
+from records.canonical.supports import SupportCatalog
 from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.partner_files.mapping import parse_mapping
 from records.connectors.partner_files.participant_list import read_participants
@@ -91,12 +92,13 @@ def make_demo(
         json.loads((settings.home / DEMO_MARKER_FILE).read_text()) if settings.is_demo else {}
     )
     students = students or finished.get("students", DEFAULT_STUDENTS)
+    supports = SupportCatalog.declared()
     marker = {
         "today": DEMO_TODAY.isoformat(),
         "students": students,
         "seed": seed,
         "catalog": catalog_hash(),
-        "policy": AuditBasis.current(Policy.declared()).sha256,
+        "policy": AuditBasis.current(Policy.declared(), supports.rules(supports.keys)).sha256,
         "effects": EFFECTS_FORMAT,
         "drift": DRIFT_FORMAT,
     }

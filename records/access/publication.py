@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
-from records.access.scoped_records import non_housing_programs
+from records.access.scoped_records import harmless_supports, non_housing_programs
 from records.canonical.schema import TABLES, CanonicalTable
 from records.database.engine import Database
 from records.snapshots.snapshot import NoSnapshot, Snapshot
@@ -202,7 +202,9 @@ def _add_partition(
     file = snapshot.path / f"{canonical.name}.parquet"
     if file.exists():
         non_housing = (
-            non_housing_programs(snapshot).to_pyarrow().combine_chunks()
+            non_housing_programs(snapshot, harmless_supports(snapshot.supports))
+            .to_pyarrow()
+            .combine_chunks()
             if canonical.is_service
             else None
         )

@@ -40,6 +40,7 @@ from records.access.publication import (
     newest_publication,
 )
 from records.canonical.schema import CanonicalTable, canonical_table
+from records.canonical.supports import SupportCatalog
 from records.database.engine import Database
 from records.snapshots.snapshot import Snapshot
 from records.staff.viewer import DISTRICT, Viewer
@@ -97,6 +98,11 @@ class RowSecuredSnapshot:
     def id(self) -> str:
         """The identifier of the snapshot."""
         return self.snapshot.id
+
+    @property
+    def supports(self) -> SupportCatalog:
+        """The district's kinds of support."""
+        return self.snapshot.supports
 
     @property
     def engine(self) -> duckdb.DuckDBPyConnection:

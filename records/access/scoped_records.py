@@ -14,7 +14,8 @@ import ibis
 import pandas as pd
 import pyarrow as pa
 
-from records.canonical.schema import HOUSING_SUPPORTS, CanonicalTable, Category, canonical_table
+from records.canonical.schema import CanonicalTable, Category, canonical_table
+from records.canonical.supports import SupportCatalog
 from records.snapshots.queries import (
     EmptyTables,
     QueryableTables,
@@ -40,16 +41,31 @@ _VISIBILITY_SCHEMA = pa.schema(
 own. Its names begin with `_`, as no canonical column does."""
 
 
-def non_housing_programs(tables: TableProvider) -> Any:
+_HARMLESS = "_harmless_supports"
+_HARMLESS_SCHEMA = pa.schema([("_support", pa.string())])
+"""One row per kind of support that does not tell of housing. It is rows and not part of the SQL,
+which is compiled once for every list that a district may have."""
+
+
+def harmless_supports(supports: SupportCatalog) -> Any:
+    """The kinds of support that do not tell of housing, as an Ibis table for
+    `non_housing_programs`.
+    """
+    return ibis.memtable(_harmless_rows(supports))
+
+
+def non_housing_programs(tables: TableProvider, harmless: Any) -> Any:
     """The programs whose enrollment does not reveal housing, as an Ibis column of identifiers.
 
-    A program whose kind of support is unknown, or on no list, is not among them: it may be a
-    shelter.
+    A program whose kind of support is unknown, or not on the district's list, is not among them: it
+    may be a shelter. So is one whose kind was on the list when it was loaded and was taken out of
+    it since.
+
+    Args:
+        harmless: the kinds that do not tell of housing (`harmless_supports`).
     """
     programs = tables.table("programs")
-    return programs.filter(
-        programs["support"].notnull(), programs["support"].notin(sorted(HOUSING_SUPPORTS))
-    )["program_id"]
+    return programs.filter(programs["support"].isin(harmless["_support"]))["program_id"]
 
 
 class ScopedRecords:
@@ -134,13 +150,15 @@ class ScopedRecords:
                 `records.snapshots.queries.as_date`.
         """
         query = compile_on(make, _UnscopedRecords, *arguments)
-        return query.frame(self.snapshot, {_VISIBILITY: self._visibility_table})
+        return query.frame(
+            self.snapshot, {_VISIBILITY: self._visibility_table, _HARMLESS: self._harmless_table}
+        )
 
     def _visible_services(self, canonical: CanonicalTable, in_scope: Any) -> Any:
         """Whole rows: an organization's own, and those of others that do not reveal housing."""
         own = in_scope["organization_id"] == in_scope[_ORGANIZATION]
         housing_allowed = (
-            in_scope["program_id"].isin(non_housing_programs(self._tables))
+            in_scope["program_id"].isin(non_housing_programs(self._tables, self._harmless))
             | in_scope[_SEES_HOUSING_SERVICES]
         )
         visible = in_scope.filter(
@@ -150,8 +168,21 @@ class ScopedRecords:
         return visible.select(*(column.name for column in canonical.columns))
 
     @property
+    def supports(self) -> SupportCatalog:
+        """The district's kinds of support, by which services are shown or not."""
+        return self.snapshot.supports
+
+    @property
     def _tables(self) -> TableProvider:
         return self.snapshot
+
+    @cached_property
+    def _harmless(self) -> Any:
+        return harmless_supports(self.supports)
+
+    @cached_property
+    def _harmless_table(self) -> pa.Table:
+        return _harmless_rows(self.supports)
 
     @cached_property
     def _visibility(self) -> Any:
@@ -187,8 +218,16 @@ class _UnscopedRecords(ScopedRecords):
         return EmptyTables()
 
     @cached_property
+    def _harmless(self) -> Any:
+        return placeholder_table(_HARMLESS, _HARMLESS_SCHEMA)
+
+    @cached_property
     def _visibility(self) -> Any:
         return placeholder_table(_VISIBILITY, _VISIBILITY_SCHEMA)
+
+
+def _harmless_rows(supports: SupportCatalog) -> pa.Table:
+    return pa.table([pa.array(supports.harmless, pa.string())], schema=_HARMLESS_SCHEMA)
 
 
 def _visible_values(canonical: CanonicalTable, in_scope: Any) -> Any:

@@ -98,8 +98,9 @@ def convert(column: Column, text: str | None, source_name: str | None = None) ->
     if holds_ssn(stripped):
         raise BadValue(name, f"{name} holds a number shaped like a social security number")
     if column.values and stripped not in column.values:
+        advice = column.advice(stripped) if column.advice else ""
         raise BadValue(
-            name, f"{name} is {stripped!r}; it must be one of {', '.join(column.values)}"
+            name, f"{name} is {stripped!r}; it must be one of {', '.join(column.values)}{advice}"
         )
     if column.type == pa.date32():
         return _date(name, stripped)

@@ -7,6 +7,7 @@ these tables and nothing else; a column that is not here is never stored. An unk
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -49,6 +50,8 @@ class Column:
     """One canonical column; `values` are the only ones allowed, empty if any are.
 
     `category` is None for columns that hold no student data (keys of schools, calendars, programs).
+    `advice` gives what to say of a text that is not among `values`, after them. Which kinds of
+    support there are is the district's list (`records.canonical.supports`), and not in the schema.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Column:
     unit: str | None = None
     required: bool = False
     values: tuple[str, ...] = ()
+    advice: Callable[[str], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -119,21 +123,6 @@ RACE_ETHNICITIES = (
     "two_or_more",
     "white",
 )
-SUPPORTS = (
-    "tutoring",
-    "mentoring",
-    "food",
-    "housing_help",
-    "health",
-    "counselling",
-    "restorative_practice",
-    "summer_meals",
-    "grandparent_readers",
-    "victims_services",
-)
-
-HOUSING_SUPPORTS = frozenset({"housing_help"})
-"""Supports for children without a stable home only: taking part reveals a child's housing."""
 
 
 def _directory(name: str, type_: pa.DataType, description: str, **more: object) -> Column:
@@ -428,7 +417,7 @@ TABLES: dict[str, CanonicalTable] = {
                 Column("program_id", _TEXT, None, "Program identifier", required=True),
                 Column("organization_id", _TEXT, None, "Who runs it", required=True),
                 Column("name", _TEXT, None, "Name of the program"),
-                Column("support", _TEXT, None, "Kind of support", values=SUPPORTS),
+                Column("support", _TEXT, None, "Kind of support, of the district's list"),
                 Column("capacity", _INT, None, "Places", unit="students"),
                 Column("cost_per_session", _FLOAT, None, "Cost", unit="US dollars"),
                 Column("min_grade", _INT, None, "Lowest grade served"),

@@ -20,7 +20,8 @@ from typing import Any, NoReturn
 
 from sqlalchemy import select
 
-from records.canonical.schema import CONSENT_CATEGORIES, SUPPORTS, Category
+from records.canonical.schema import CONSENT_CATEGORIES, Category
+from records.canonical.supports import SupportCatalog
 from records.database.engine import Database
 from records.database.tables import AgreementRow, AgreementTermsRow, OrganizationRow
 from records.system.errors import UserError
@@ -162,8 +163,11 @@ class Agreement:
         return line_number_of(self.text, key, value)
 
 
-def read_agreement(file: Path) -> Agreement:
+def read_agreement(file: Path, supports: SupportCatalog) -> Agreement:
     """Read and check an agreement's file.
+
+    Args:
+        supports: the kinds of support that it may name.
 
     Raises:
         AgreementError: naming file and line of the first thing that is wrong.
@@ -177,21 +181,22 @@ def read_agreement(file: Path) -> Agreement:
         raise AgreementError(
             f"{file.name}, line {line}: not UTF-8; save it as plain text in UTF-8"
         ) from None
-    return parse_agreement(text, file.name)
+    return parse_agreement(text, file.name, supports)
 
 
-def parse_agreement(text: str, file: str) -> Agreement:
+def parse_agreement(text: str, file: str, supports: SupportCatalog | None = None) -> Agreement:
     """Read and check the text of an agreement.
 
     Args:
         file: the name of the file, for messages.
+        supports: the kinds of support that it may name; by default those of Handrail.
 
     Raises:
         AgreementError: naming file and line of the first thing that is wrong.
     """
     elements = _parse_toml(text, file)
     document = _Document(text, file, elements)
-    document.check_elements()
+    document.check_elements(supports or SupportCatalog.declared())
     agreement = _agreement(elements, text)
     _check_scope(document, agreement)
     _check_terms(document, agreement)
@@ -517,7 +522,7 @@ class _Document:
             f"{self.file}, line {line_number_of(self.text, key, value)}: {key} {problem}"
         )
 
-    def check_elements(self) -> None:
+    def check_elements(self, supports: SupportCatalog) -> None:
         """Check that every element is present, of its type, not empty, and names known things."""
         known = {element.key for element in ELEMENTS}
         for key in self.elements:
@@ -534,7 +539,7 @@ class _Document:
             self.refuse("legal_basis", f"is {basis!r}; it must be one of {', '.join(LegalBasis)}")
         for key in ("categories", "consent_required"):
             self._check_known(key, self.elements[key], tuple(Category))
-        self._check_known("supports", self.elements["supports"], SUPPORTS)
+        self._check_supports(supports)
 
     def _check_element(self, element: Element) -> None:
         if element.key not in self.elements:
@@ -555,3 +560,13 @@ class _Document:
         for value in values:
             if value not in allowed:
                 self.refuse(key, f"names {value!r}; it may name {', '.join(allowed)}", value)
+
+    def _check_supports(self, supports: SupportCatalog) -> None:
+        for value in self.elements["supports"]:
+            if value not in supports:
+                self.refuse(
+                    "supports",
+                    f"names {value!r}; it may name {', '.join(supports.keys)}"
+                    f"{supports.advice(value)}",
+                    value,
+                )

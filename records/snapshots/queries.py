@@ -23,6 +23,7 @@ from ibis.expr.operations import UnboundTable
 from ibis.formats.pandas import PandasData
 
 from records.canonical.schema import canonical_table
+from records.canonical.supports import SupportCatalog
 
 DateLike = Any
 """A `date`, or in a query that is being compiled its placeholder; both take a `timedelta`."""
@@ -50,6 +51,10 @@ class QueryableTables(TableProvider, Protocol):
     @property
     def id(self) -> str:
         """The identifier of the snapshot."""
+
+    @property
+    def supports(self) -> SupportCatalog:
+        """The district's kinds of support."""
 
     def from_clause(self, name: str) -> str:
         """What may follow FROM in a query to `engine`, for a canonical table."""

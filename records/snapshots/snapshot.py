@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cache, cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from records.canonical.quarantine import QuarantinedRow
 from records.canonical.schema import CanonicalTable, canonical_table
+from records.canonical.supports import SupportCatalog
 from records.system.errors import UserError
 
 DATE_COLUMNS = {
@@ -44,10 +45,17 @@ class SnapshotDamaged(UserError, RuntimeError):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One immutable load. Outside `records` its student tables are read by `ScopedRecords` only."""
+    """One immutable load. Outside `records` its student tables are read by `ScopedRecords` only.
+
+    `supports` is the district's list now: it says of which programs the services tell of housing.
+    It is not part of the load, so that a change of it counts at once.
+    """
 
     id: str
     path: Path
+    supports: SupportCatalog = field(
+        default_factory=SupportCatalog.declared, repr=False, compare=False
+    )
 
     @classmethod
     def current(cls, home: Path) -> Snapshot:
@@ -56,6 +64,7 @@ class Snapshot:
         Raises:
             NoSnapshot: nothing has been loaded into `home`.
             SnapshotDamaged: the snapshot that `CURRENT` names does not exist.
+            SupportsError: the district's list of supports cannot be used.
         """
         pointer = home / "snapshots" / "CURRENT"
         try:
@@ -69,7 +78,7 @@ class Snapshot:
             raise SnapshotDamaged(
                 f"the snapshot that serves is missing from {path.parent}: load the records again"
             )
-        return cls(name, path)
+        return cls(name, path, SupportCatalog.of(home))
 
     @cached_property
     def manifest(self) -> dict[str, Any]:

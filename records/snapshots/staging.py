@@ -18,6 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from records.canonical.supports import SupportCatalog
 from records.snapshots.snapshot import Snapshot
 from records.system.errors import UserError
 
@@ -77,7 +78,11 @@ def activate(
         snapshot_id: the digest of its manifest.
         publish: called with the snapshot before `CURRENT` changes; if it raises, the old snapshot
             stays in use.
+
+    Raises:
+        SupportsError: the district's list of supports cannot be used.
     """
+    supports = SupportCatalog.of(snapshots.parent)
     target = snapshots / snapshot_id
     pointer = snapshots / "CURRENT"
     for file in staging.iterdir():
@@ -85,7 +90,7 @@ def activate(
     if not target.exists():
         staging.rename(target)
     _fsync_path(snapshots)
-    publish(Snapshot(snapshot_id, target))
+    publish(Snapshot(snapshot_id, target, supports))
     changed = not pointer.exists() or pointer.read_text().strip() != snapshot_id
     if changed:
         new_pointer = snapshots / ".CURRENT.new"

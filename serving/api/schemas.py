@@ -99,6 +99,7 @@ class ReasonEntry(BaseModel):
 
 class SuggestionEntry(BaseModel):
     support: str
+    support_name: str = Field(description="What the district calls the kind of support.")
     rank: int
     benefit: float = Field(
         description="Progress points: the base plus the points of every reason, to 1e-9."

@@ -124,7 +124,12 @@ def suggestions(student_id: StudentInScope, visit: CurrentVisit) -> schemas.Sugg
     visit.disclosures.record([student_id], SUGGESTION_CATEGORIES)
     visit.lists.record_impressions([student_id])
     return schemas.SuggestionList(
-        suggestions=[schemas.SuggestionEntry(**asdict(shown)) for shown in advice.suggestions],
+        suggestions=[
+            schemas.SuggestionEntry(
+                support_name=visit.supports.label(shown.support), **asdict(shown)
+            )
+            for shown in advice.suggestions
+        ],
         silence=advice.no_suggestion_reason,
         model_sha256=model.sha256 if model else "",
         terms=visit.disclosures.terms([student_id]),

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from fairness.checks.policy_file import PolicyError
 from records.access.publication import NotPublished
+from records.canonical.supports import SupportsError
 from records.decisions.decisions import DecisionError
 from records.disclosure_log.disclosures import DisclosureLogUnavailable
 from records.disclosure_log.limits import TooManyStudents
@@ -108,8 +109,9 @@ NOT_PUBLISHED = (
 UNREADABLE_RULES = (
     "The district's rules cannot be read",
     (
-        "A file of rules in the district's folder, for fairness or for small numbers, has a"
-        " mistake. Nothing was changed. Tell the person who runs Handrail at the district."
+        "A file of rules in the district's folder, for fairness, for small numbers, or for kinds of"
+        " support, has a mistake. Nothing was changed. Tell the person who runs Handrail at the"
+        " district."
     ),
 )
 
@@ -145,6 +147,7 @@ def add_exception_handlers(app: FastAPI) -> None:
     app.exception_handler(NotPublished)(_handler(503, NOT_PUBLISHED))
     app.exception_handler(PolicyError)(_handler(503, UNREADABLE_RULES))
     app.exception_handler(SmallNumbersError)(_handler(503, UNREADABLE_RULES))
+    app.exception_handler(SupportsError)(_handler(503, UNREADABLE_RULES))
     app.exception_handler(DecisionError)(_decision_error)
     app.exception_handler(SignInRequired)(_sign_in_required)
 

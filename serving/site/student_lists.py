@@ -99,7 +99,13 @@ class StudentLists:
             return None
 
     @property
-    def _key(self) -> tuple[str, str, str]:
+    def _key(self) -> tuple[str, str, str, str]:
         """Equal for two visits only where both may see the same."""
         visit = self._visit
-        return visit.snapshot.id, visit.scope.fingerprint(), str(visit.as_of)
+        snapshot = visit.snapshot
+        return (
+            snapshot.id,
+            snapshot.supports.sha256,
+            visit.scope.fingerprint(),
+            str(visit.as_of),
+        )

@@ -18,6 +18,7 @@ from records.access.row_security import records_for
 from records.access.scope import scope_for
 from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
+from records.canonical.supports import SupportCatalog
 from records.database.engine import Database
 from records.decisions.exploration import current_exploration
 from records.disclosure_log.student_references import with_former_students
@@ -183,6 +184,15 @@ class Visit:
             current_exploration(self.database),
             config.secret,
         )
+
+    @cached_property
+    def supports(self) -> SupportCatalog:
+        """The district's kinds of support, with what people call them.
+
+        Raises:
+            SupportsError: the district's list cannot be used.
+        """
+        return SupportCatalog.of(self.site.config.home)
 
     @property
     def champion(self) -> RankerModel | None:

@@ -24,6 +24,7 @@ from features.alerts import Alert, raise_alerts
 from features.build import build_features
 from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
+from records.canonical.supports import SUPPORTS_FILE, SupportsError
 from records.database.engine import Database
 from records.decisions.exploration import NO_EXPLORATION, ExplorationPolicy
 from records.decisions.impressions import Impression, RankedSupport
@@ -43,6 +44,7 @@ from training.registry.registry import ModelNotFound, challenger_version, model_
 
 MAX_SUGGESTIONS_SHOWN = 3
 NO_SUPPORTS = "Your agreement does not list any supports."
+NO_LISTED_SUPPORTS = "The district no longer offers the supports in your agreement."
 OLD_RECORDS = "The records are of a school year that is over, so there is no suggestion now."
 GETTING_READY = "Suggestions are loading. Check back in a moment."
 NO_APPROVED_MODEL = "The district has not approved a suggestion model."
@@ -185,10 +187,10 @@ class ApprovedModelCache:
     def _load_champion(self, now: datetime) -> tuple[RankerModel | None, str]:
         try:
             policy = Policy.from_home(self._home)
-        except (PolicyError, SmallNumbersError):
+            service = ApprovalService(self._database, self._home, policy, self._secret)
+            version = approved_model(service, now).version
+        except (PolicyError, SmallNumbersError, SupportsError):
             return None, NO_APPROVED_MODEL
-        service = ApprovalService(self._database, self._home, policy, self._secret)
-        version = approved_model(service, now).version
         if version is None:
             return None, NO_APPROVED_MODEL
         try:
@@ -212,7 +214,7 @@ class ApprovedModelCache:
 
     def _current_state(self, now: datetime) -> object:
         """Equal for two moments only where the same models may be in use."""
-        rules = (POLICY_FILE.name, SMALL_NUMBERS_FILE.name)
+        rules = (POLICY_FILE.name, SMALL_NUMBERS_FILE.name, SUPPORTS_FILE.name)
         files = [self._home / name for name in ("mlflow.db", "mlflow.db-wal", *rules)]
         files += sorted((self._home / "audits").glob("*/*/audit.json"))
         files += sorted((self._home / "drift").glob("*.json"))
@@ -310,14 +312,24 @@ def _own_supports(records: ScopedRecords) -> frozenset[str]:
 def _advice(
     records: ScopedRecords, features: pd.DataFrame, as_of: date, ranking: RankingInputs
 ) -> dict[str, Advice]:
-    """Advice for every student in `records`."""
+    """Advice for every student in `records`.
+
+    A kind of support that the district's list no longer has is suggested to nobody, whatever an
+    agreement names and the model knows.
+    """
     model = ranking.champion
-    granted = {student: records.scope.supports(student) for student in records.students}
+    named = {student: records.scope.supports(student) for student in records.students}
+    granted = {
+        student: tuple(support for support in supports if support in records.supports)
+        for student, supports in named.items()
+    }
     if model is None:
         reason = f"No suggestion yet. {ranking.no_model_reason}".strip()
         return {student: Advice((), reason) for student in granted}
     advice = {
-        student: Advice((), NO_SUPPORTS) for student, supports in granted.items() if not supports
+        student: Advice((), NO_LISTED_SUPPORTS if named[student] else NO_SUPPORTS)
+        for student, supports in granted.items()
+        if not supports
     }
     students = [student for student, supports in granted.items() if supports]
     if students:

@@ -152,19 +152,6 @@ RACE_ETHNICITY_GROUPS: Mapping[str, str] = {
     "two_or_more": "Two or more races",
     "white": "White",
 }
-SUPPORT_LABELS: Mapping[str, str] = {
-    "tutoring": "Tutoring",
-    "mentoring": "Mentoring",
-    "food": "Food assistance",
-    "housing_help": "Housing assistance",
-    "health": "School health services",
-    "counselling": "Counseling",
-    "restorative_practice": "Restorative practice",
-    "summer_meals": "Summer meals",
-    "grandparent_readers": "Reading with a grandparent volunteer",
-    "victims_services": "Victims' services",
-}
-
 FEATURE_FAMILY_LABELS: Mapping[str, str] = {
     "grade_level": "Grade level",
     "attendance": "Attendance",
@@ -216,11 +203,6 @@ def progress_point_text(weights: Mapping[str, float] | None) -> str:
         if name in counted
     ]
     return f"One point is {', or '.join(parts)}." if parts else OWN_POINT
-
-
-def support(name: str) -> str:
-    """A kind of support in words; a code without a label has its underscores replaced."""
-    return SUPPORT_LABELS.get(name, name.replace("_", " ").capitalize())
 
 
 def source(name: str) -> str:

@@ -15,7 +15,7 @@ from fairness.gate.findings import TOO_FEW, Finding, Group
 from fairness.gate.gate import Verdict, consequence
 
 POLICY = Policy.declared()
-BASIS = AuditBasis.current(POLICY)
+BASIS = AuditBasis.current(POLICY, {})
 APPLIES = "`handrail train --without FAMILY` registers a candidate."
 CURVES = (
     TradeoffCurve(

@@ -82,7 +82,7 @@ class District:
         return publish(self.judged(), self.counted(), before)
 
     def audit(self, **changes: object) -> Audit:
-        judged, basis = self.judged(), AuditBasis.current(self.policy)
+        judged, basis = self.judged(), AuditBasis.current(self.policy, {})
         shown = publish(judged, self.counted())
         data = {
             "manifest_sha256": "c" * 64,

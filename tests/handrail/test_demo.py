@@ -29,7 +29,7 @@ from handrail.demo.office_history import (
 from handrail.demo.partners import all_staff
 from handrail.settings import Settings
 from records.access.scope import scope_for
-from records.canonical.schema import SUPPORTS
+from records.canonical.supports import SupportCatalog
 from records.database.engine import Database, open_database
 from records.disclosure_log.verification import verify_log
 from records.identity.participants import MatchStatus, status_counts
@@ -131,7 +131,7 @@ def test_the_demo_loads_like_any_district_and_each_bad_line_is_put_aside(made: M
     assert snapshot.latest_date() == DEMO_TODAY
     assert snapshot.manifest["rows"]["students"] == STUDENTS - 1, "one was destroyed"
     offered = set(snapshot.table("programs")["support"].to_pyarrow().to_pylist())
-    assert offered == {*SUPPORTS, None}
+    assert offered == {*SupportCatalog.declared().keys, None}
     assert (
         len(
             {parse_agreement(file.read_text(), file.name).agreement_id for file in files.agreements}

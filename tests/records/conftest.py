@@ -11,6 +11,7 @@ import pytest
 
 from records.canonical.quarantine import Value
 from records.canonical.schema import TABLES, Category
+from records.canonical.supports import SupportCatalog
 from records.connectors.protocol import RowSink
 from records.database.engine import Database, open_database
 from records.database.tables import ConsentRow, OrganizationRow, StaffRow
@@ -128,8 +129,11 @@ def add_organization(database: Database, organization_id: str, *roles: Role) -> 
     return viewers
 
 
-def add_agreement(database: Database, **changes: object) -> None:
-    save_agreement(database, parse_agreement(agreement_text(**changes), "agreement.toml"))
+def add_agreement(
+    database: Database, *, kinds: SupportCatalog | None = None, **changes: object
+) -> None:
+    """An agreement with these elements; it may name the supports of `kinds`."""
+    save_agreement(database, parse_agreement(agreement_text(**changes), "agreement.toml", kinds))
 
 
 def add_consent(

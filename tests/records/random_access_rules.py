@@ -53,11 +53,12 @@ PROGRAMS = {
 SUPPORT = {
     "p1": "tutoring",
     "p2": "housing_help",
-    "p;3": "food",
+    "p;3": "homework_club",
     "p 4": None,
-    "p'5": "housing_help",
+    "p'5": "motel_vouchers",
 }
-"""The kind of each program: of one nobody has said it, and one is on no list."""
+"""The kind of each program: of one nobody has said it, two are the district's own
+(`tests.own_supports`), and one program is on no list."""
 
 CATEGORIES = tuple(Category)
 BASES = ("school_official", "consent", "audit_evaluation", "studies")

@@ -18,6 +18,7 @@ from pathlib import Path
 from records.canonical.never_ingest import prohibited_kind
 from records.canonical.quarantine import BadRow, BadValue, Value, convert
 from records.canonical.schema import canonical_table
+from records.canonical.supports import SUPPORTS_FILE, SupportCatalog
 from records.connectors.csv_files import (
     CsvRecord,
     RowReader,
@@ -222,17 +223,25 @@ class Hmis:
             `ORGANIZATION-ProjectID`.
         links: the student of each PersonalID.
         non_students: each PersonalID confirmed not to be a student.
+        supports: the district's kinds of support, by default those of Handrail: a project that
+            houses people is of the kind `SupportCatalog.shelter_support`. Without such a kind its
+            kind stays unknown, which tells of housing as well.
     """
 
     name = "hmis"
     tables: tuple[str, ...] = ("programs", "service_enrollments", "service_sessions")
 
     def __init__(
-        self, organization_id: str, links: Mapping[str, str], non_students: Collection[str] = ()
+        self,
+        organization_id: str,
+        links: Mapping[str, str],
+        non_students: Collection[str] = (),
+        supports: SupportCatalog | None = None,
     ) -> None:
         self.organization_id: str | None = organization_id
         self.links = links
         self.non_students = non_students
+        self.supports = supports or SupportCatalog.declared()
 
     def read(self, directory: Path, sink: RowSink, progress: ProgressCallback) -> None:
         """Read projects, exits, enrollments and services; report what is dropped or not read.
@@ -252,7 +261,13 @@ class Hmis:
             if file not in files:
                 sink.missing(file, stays_empty)
         _HmisReader(
-            str(self.organization_id), self.links, self.non_students, files, sink, progress
+            str(self.organization_id),
+            self.links,
+            self.non_students,
+            self.supports.shelter_support,
+            files,
+            sink,
+            progress,
         ).run()
 
 
@@ -329,11 +344,13 @@ class _HmisReader:
         organization_id: str,
         links: Mapping[str, str],
         non_students: Collection[str],
+        shelter_support: str | None,
         files: Mapping[str, Path],
         sink: RowSink,
         progress: ProgressCallback,
     ) -> None:
         self.organization_id, self.links, self.non_students = organization_id, links, non_students
+        self.shelter_support = shelter_support
         self.non_student_enrollments: set[str] = set()
         self.files, self.sink, self.progress = files, sink, progress
         self.exits: dict[str, tuple[CsvRecord, date, str]] = {}
@@ -377,6 +394,7 @@ class _HmisReader:
             canonical_table("programs"),
             {"program_id": "ProjectID", "name": "ProjectName", "organization_id": "ProjectID"},
         )
+        kind_is_open = False
         for record in self._records("Project.csv"):
             try:
                 row = reader.row(record)
@@ -387,9 +405,16 @@ class _HmisReader:
             row |= {
                 "program_id": self._program_id(str(row["program_id"])),
                 "organization_id": self.organization_id,
-                "support": "housing_help" if housing else None,
+                "support": self.shelter_support if housing else None,
             }
+            kind_is_open |= housing and self.shelter_support is None
             self.sink.keep("programs", row, record.file, record.line_number)
+        if kind_is_open:
+            self.sink.note(
+                "the projects that house people have no kind of support, because the district's"
+                f" {SUPPORTS_FILE.name} has neither housing_help nor just one kind that tells of"
+                " housing: they are never suggested, and shown as if they told of housing"
+            )
 
     def _exits(self) -> None:
         day_column = canonical_table("service_sessions").column("date")

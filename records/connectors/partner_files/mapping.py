@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from records.canonical.never_ingest import prohibited_kind
 from records.canonical.quarantine import BadValue, convert
 from records.canonical.schema import CanonicalTable, canonical_table
+from records.canonical.supports import SupportCatalog
 from records.system.errors import UserError
 
 
@@ -148,8 +149,11 @@ class ServiceMapping:
     files: tuple[FileMapping, ...]
 
 
-def parse_mapping(text: str, file: str) -> ServiceMapping:
+def parse_mapping(text: str, file: str, supports: SupportCatalog | None = None) -> ServiceMapping:
     """Read and check a mapping.
+
+    Args:
+        supports: the kinds of support that it may name; by default those of Handrail.
 
     Raises:
         MappingError: naming file and line of the first thing that is wrong.
@@ -158,7 +162,7 @@ def parse_mapping(text: str, file: str) -> ServiceMapping:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise MappingError(f"{file}: not valid TOML: {error}") from None
-    return _MappingReader(text, file, document).mapping()
+    return _MappingReader(text, file, document, supports or SupportCatalog.declared()).mapping()
 
 
 def normalize_word(text: str) -> str:
@@ -188,6 +192,7 @@ class _MappingReader:
     text: str
     file: str
     document: dict[str, Any]
+    supports: SupportCatalog
 
     def mapping(self) -> ServiceMapping:
         for name in self.document:
@@ -408,7 +413,7 @@ class _MappingReader:
 
     def value(self, path: TomlPath, canonical: CanonicalTable, name: str, value: Any) -> None:
         try:
-            convert(canonical.column(name), _as_text(value))
+            convert(self.supports.column(canonical.column(name)), _as_text(value))
         except BadValue as error:
             self.refuse(path, error.reason)
 

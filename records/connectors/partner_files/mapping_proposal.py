@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from records.canonical.never_ingest import prohibited_kind
-from records.canonical.schema import SUPPORTS
+from records.canonical.supports import SUPPORTS_FILE, SupportCatalog
 from records.connectors.csv_files import HEADER_WITHIN, first_lines, iter_readable_rows
 from records.connectors.partner_files.mapping import FILE_KINDS, FileMapping, normalize_word
 from records.connectors.protocol import SourceRefused
@@ -331,8 +331,17 @@ def _count_known_names(names: Sequence[str]) -> int:
     return sum(_plain_words(name) in _ALL_NAMES for name in dict.fromkeys(names))
 
 
-def draft_mapping(files: Sequence[FileProposal], organization_id: str | None) -> str:
-    """The mapping as the text of a TOML file, with its open questions as comments."""
+def draft_mapping(
+    files: Sequence[FileProposal],
+    organization_id: str | None,
+    supports: SupportCatalog | None = None,
+) -> str:
+    """The mapping as the text of a TOML file, with its open questions as comments.
+
+    Args:
+        supports: the kinds of support that it may name; by default those of Handrail.
+    """
+    supports = supports or SupportCatalog.declared()
     organization = organization_id or "YOUR-ORGANIZATION"
     lines = [
         (
@@ -353,7 +362,10 @@ def draft_mapping(files: Sequence[FileProposal], organization_id: str | None) ->
                 "# Which program each name in the export is. An agreement names programs by their"
                 " program_id."
             ),
-            f"# ? For suggestions, add support = one of {', '.join(SUPPORTS)}",
+            (
+                f"# ? For suggestions, add support = one of {', '.join(supports.keys)} (the kinds"
+                f" of the district's {SUPPORTS_FILE.name})"
+            ),
         ]
     for name in names:
         lines += [

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from records.canonical.quarantine import BadRow, BadValue, Value, convert, refuse_shortened
 from records.canonical.schema import Column, canonical_table
+from records.canonical.supports import SupportCatalog
 from records.connectors.csv_files import CsvRecord, RowReader, quarantine_record, read_csv
 from records.connectors.file_names import files_by_name
 from records.connectors.partner_files.mapping import (
@@ -59,6 +60,8 @@ class ServiceHistory:
         mapping: how to read the partner's own export.
         links: the student of each of the partner's own participant identifiers.
         non_students: participants confirmed not to be students; records about them are left out.
+        supports: the district's kinds of support; a program of another kind is quarantined. By
+            default those of Handrail.
 
     Raises:
         SourceRefused: the mapping is another organization's.
@@ -73,6 +76,7 @@ class ServiceHistory:
         mapping: ServiceMapping | None = None,
         links: Mapping[str, str] | None = None,
         non_students: Collection[str] = (),
+        supports: SupportCatalog | None = None,
     ) -> None:
         if mapping is not None and organization_id not in (None, mapping.organization_id):
             raise SourceRefused(
@@ -83,6 +87,7 @@ class ServiceHistory:
         self.mapping = mapping
         self.links = links or {}
         self.non_students = non_students
+        self.supports = supports or SupportCatalog.declared()
 
     def read(self, directory: Path, sink: RowSink, progress: ProgressCallback) -> None:
         """Read the files that the mapping names, or else the three plain files.
@@ -92,7 +97,13 @@ class ServiceHistory:
         """
         if self.mapping is not None:
             _MappedExport(
-                self.mapping, self.links, self.non_students, directory, sink, progress
+                self.mapping,
+                self.links,
+                self.non_students,
+                self.supports,
+                directory,
+                sink,
+                progress,
             ).run()
             return
         files = files_by_name(directory, PLAIN_FILES)
@@ -106,6 +117,7 @@ class ServiceHistory:
                     sink,
                     progress,
                     organization_id=self.organization_id,
+                    supports=self.supports,
                     has_footer=True,
                 )
             else:
@@ -120,16 +132,20 @@ def read_canonical_file(
     student_column: str = "student_id",
     organization_id: str | None = None,
     *,
+    supports: SupportCatalog | None = None,
     has_footer: bool = False,
 ) -> None:
     """Read a file whose columns are those of a canonical table into that table.
 
     Args:
+        supports: the kinds of support that its rows may name; only programs have any.
         student_column: the file's column that stands for `student_id`.
         organization_id: the one organization that its rows may name; None allows any.
         has_footer: whether a report's footer may stand below its records.
     """
     canonical = canonical_table(name)
+    if supports is not None:
+        canonical = supports.table(canonical)
     renamed = {"student_id": student_column}
     required = tuple(
         renamed.get(column.name, column.name) for column in canonical.columns if column.required
@@ -172,11 +188,13 @@ class _MappedExport:
         mapping: ServiceMapping,
         links: Mapping[str, str],
         non_students: Collection[str],
+        supports: SupportCatalog,
         directory: Path,
         sink: RowSink,
         progress: ProgressCallback,
     ) -> None:
         self.mapping, self.links, self.non_students = mapping, links, non_students
+        self.supports = supports
         self.non_student_enrollments: set[tuple[str, ...]] = set()
         self.directory, self.sink, self.progress = directory, sink, progress
         self.exits: dict[tuple[str, ...], list[_Exit]] = {}
@@ -188,7 +206,7 @@ class _MappedExport:
                 column.name: convert(
                     column, values.get(column.name) or self._partner_default(column)
                 )
-                for column in canonical_table("programs").columns
+                for column in self.supports.table(canonical_table("programs")).columns
             }
             self.sink.derive("programs", row, self.mapping.file, 0)
         for holds in _READING_ORDER:
@@ -247,7 +265,7 @@ class _MappedExport:
 
     def _read(self, path: Path, mapped: FileMapping) -> None:
         headers = tuple(header for several in mapped.columns.values() for header in several)
-        reader = _MappedReader(mapped, self.mapping, self.links)
+        reader = _MappedReader(mapped, self.mapping, self.links, self.supports)
         for record in read_csv(
             path,
             headers,
@@ -303,9 +321,13 @@ class _MappedReader:
     """Turns records of one file into canonical rows. Errors name the export's own columns."""
 
     def __init__(
-        self, mapped: FileMapping, mapping: ServiceMapping, links: Mapping[str, str]
+        self,
+        mapped: FileMapping,
+        mapping: ServiceMapping,
+        links: Mapping[str, str],
+        supports: SupportCatalog,
     ) -> None:
-        self.mapped, self.mapping, self.links = mapped, mapping, links
+        self.mapped, self.mapping, self.links, self.supports = mapped, mapping, links, supports
         self._readers = {
             column.name: self._reader_for(column) for column in self._canonical_columns()
         }
@@ -350,7 +372,7 @@ class _MappedReader:
 
         Of an exit only the last day is required, and the student and program if they are mapped.
         """
-        for column in self.mapped.kind.canonical.columns:
+        for column in self.supports.table(self.mapped.kind.canonical).columns:
             if self.mapped.holds == "exits":
                 is_required = column.name in self.mapped.columns or (
                     column.name == "student_id" and self._participant_column

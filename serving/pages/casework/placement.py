@@ -19,6 +19,7 @@ from starlette.responses import Response
 from fairness.population.students import GRADE_BANDS
 from fairness.report.wording import GROUP_LABELS
 from records.canonical.schema import Category
+from records.canonical.supports import SupportCatalog
 from serving.pages.casework.students import columns_for
 from serving.pages.pager import Pager
 from serving.site.dependencies import PlannerVisit
@@ -161,7 +162,11 @@ def places_page(
     capacities = _capacities(visit)
     floors = _available_floors(visit)
     request = read_request(
-        capacities, visit.request.query_params, floor if floor in floors else "", page
+        capacities,
+        visit.request.query_params,
+        floor if floor in floors else "",
+        page,
+        visit.supports,
     )
     options = _options(visit, capacities)
     result = _result(visit, options, request)
@@ -198,6 +203,7 @@ def read_request(
     fields: Mapping[str, str],
     floor: FloorName,
     page: int,
+    supports: SupportCatalog,
 ) -> PlacementRequest:
     """What the form asks for. A field that is not there stands for the places free on record, an
     empty one for no place.
@@ -213,7 +219,7 @@ def read_request(
     numbers = {support: _number(text or "0") for support, text in raw_values.items()}
     problems = {
         support: (
-            f"{words.support(support)}: enter the number of places as a whole number from 0 to"
+            f"{supports.label(support)}: enter the number of places as a whole number from 0 to"
             f" {MAX_PLACES:,}."
         )
         for support, number in numbers.items()
@@ -243,7 +249,9 @@ def _number(text: str) -> int | None:
 
 
 def _capacities(visit: Visit) -> list[SupportCapacity]:
-    """The supports of the viewer's own programs that some agreement lists."""
+    """The supports of the viewer's own programs that some agreement and the district's list
+    name.
+    """
     programs = visit.records(()).frame("programs")
     own = programs[
         (programs["organization_id"] == visit.viewer.organization_id) & programs["support"].notna()
@@ -258,7 +266,7 @@ def _capacities(visit: Visit) -> list[SupportCapacity]:
     return [
         _capacity(str(support), rows, enrolled)
         for support, rows in own.groupby("support")
-        if support in allowed
+        if support in allowed and support in visit.supports
     ]
 
 

@@ -22,6 +22,7 @@ from records.access.explanation import (
     explain_access,
 )
 from records.canonical.schema import CONSENT_CATEGORIES, Category
+from records.canonical.supports import SupportCatalog
 from records.permissions.agreement_diff import DiffLine, describe_changes, diff_lines
 from records.permissions.agreements import (
     PER_STUDENT_BASES,
@@ -127,18 +128,22 @@ def agreement_page(agreement_id: str, visit: CurrentVisit, version: Version = No
             else f"Replaced by version {newest.agreement.version}"
         ),
         version_diff=_version_diff(agreement, versions),
-        access_sentences=access_sentences(agreement, visit.viewer.role, programs),
+        access_sentences=access_sentences(agreement, visit.viewer.role, programs, visit.supports),
         is_study=agreement.legal_basis is LegalBasis.STUDIES,
         reinstatement=shown.reinstatement if visit.is_district_admin else None,
         staff=staff_names(visit.database),
     )
 
 
-def access_sentences(agreement: Agreement, role: Role, programs: list[str]) -> list[str]:
+def access_sentences(
+    agreement: Agreement, role: Role, programs: list[str], supports: SupportCatalog
+) -> list[str]:
     """What somebody in this role at the partner sees under it, in sentences; none for other roles.
 
     Args:
         programs: names of the agreement's programs.
+        supports: the district's kinds of support. One that the agreement names and the list no
+            longer has is not suggested.
     """
     if role not in PARTNER_ROLES:
         return []
@@ -162,10 +167,10 @@ def access_sentences(agreement: Agreement, role: Role, programs: list[str]) -> l
             f"You see {words.categories(signed)} only for students whose family has signed a"
             " consent."
         )
-    if role is Role.CASEWORKER and agreement.supports:
+    suggested = [supports.label(key) for key in agreement.supports if key in supports]
+    if role is Role.CASEWORKER and suggested:
         sentences.append(
-            "Handrail may suggest, where it is likely to help:"
-            f" {_listed_supports(agreement.supports)}."
+            f"Handrail may suggest, where it is likely to help: {_listed_supports(suggested)}."
         )
     elif role is not Role.CASEWORKER:
         sentences.append("You see no alerts and no suggestions.")
@@ -179,8 +184,8 @@ def access_sentences(agreement: Agreement, role: Role, programs: list[str]) -> l
     return [*sentences, "Students whose family opted out are hidden from you."]
 
 
-def _listed_supports(supports: Sequence[str]) -> str:
-    first, *others = (words.support(support) for support in supports)
+def _listed_supports(labels: Sequence[str]) -> str:
+    first, *others = labels
     return ", ".join([first, *(label.lower() for label in others)])
 
 

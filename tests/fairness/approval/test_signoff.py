@@ -37,6 +37,7 @@ from records.database.tables import GateRecordRow, SignoffRow, StaffRow
 from records.decisions.signoffs import SIGNED, Signoff, add_signoff, seal, signoffs
 from records.snapshots.snapshot import Snapshot
 from records.staff.viewer import DISTRICT, Role, Viewer
+from tests.own_supports import own_list, write_own_list
 from tests.records.conftest import TODAY, add_organization, snapshot_of
 from training.episodes.episodes import Episodes, build_episodes
 from training.estimation.policy_value import Estimate
@@ -372,7 +373,7 @@ def test_a_signature_lapses_when_anything_changes_that_the_audit_is_bound_to(
     audit = world.audit()
     world.sign()
     assert world.approved().version is not None
-    assert audit.basis == asdict(AuditBasis.current(POLICY))
+    assert audit.basis == asdict(AuditBasis.current(POLICY, audit.supports))
     since = "since the audit of version 1 was made: audit it again."
     for name, (target, value, words) in CHANGES.items():
         with monkeypatch.context() as changed:
@@ -389,6 +390,45 @@ def test_a_signature_lapses_when_anything_changes_that_the_audit_is_bound_to(
         f"The policy and the smallest number that may be shown changed {since}"
     )
     assert world.approved().version is not None, "all is as it was signed"
+
+
+def test_a_signature_lapses_with_the_list_of_supports_where_the_model_knows_the_kind(world: World):
+    assert world.audit().supports == {"tutoring": False}
+    world.sign()
+    lapsed = (
+        "The district's list of supports changed since the audit of version 1 was made: audit it"
+        " again."
+    )
+    write_own_list(world.home, "mentoring")
+    assert world.approved().version is not None, "the model knows no mentoring and no new kind"
+    write_own_list(world.home, "tutoring")
+    assert world.approved().why_not == lapsed
+    text = own_list().replace("tells_of_housing = false", "tells_of_housing = true", 1)
+    (world.home / "supports.toml").write_text(text)
+    assert world.approved().why_not == lapsed
+    with pytest.raises(SignoffRefused, match="list of supports"):
+        world.sign()
+    (world.home / "supports.toml").unlink()
+    assert world.approved().version is not None, "all is as it was signed"
+
+
+def test_an_audit_is_of_what_may_be_suggested_by_the_list(world: World):
+    suggested = world.audit()
+    assert suggested.helped
+    write_own_list(world.home, "tutoring")
+    world.snapshot = Snapshot.current(world.home)
+    silent = world.audit()
+    assert (silent.supports, silent.helped) == ({"tutoring": None}, 0.0)
+    assert not any(finding.check == "support" for finding in silent.findings)
+    assert Audit.from_json(silent.to_json()) == silent
+
+
+def test_an_audit_of_an_earlier_release_keeps_its_text(world: World):
+    audit = world.audit()
+    basis = {name: digest for name, digest in audit.basis.items() if name != "supports"}
+    earlier = replace(audit, basis=basis, supports={})
+    assert "supports" not in json.loads(earlier.to_json())
+    assert Audit.from_json(earlier.to_json()).sha256 == earlier.sha256
 
 
 def test_a_signature_lapses_with_the_code_of_a_measure_and_not_with_its_comments(

@@ -15,6 +15,7 @@ from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import TABLES, Category
 from records.database.engine import open_database
 from records.staff.viewer import Role, Viewer
+from tests.own_supports import write_own_list
 from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,
@@ -56,6 +57,12 @@ def test_changes_out_of_scope_change_nothing_that_is_shown(data: st.DataObject):
             add_consent(database, student, *categories)
         viewer = Viewer(f"tutors-{role}", "", "", role, "tutors")
         rows = six_student_district.rows()
+        rows["programs"] += [
+            {"program_id": "p7", "organization_id": "shelter", "support": "homework_club"},
+            {"program_id": "p8", "organization_id": "shelter", "support": "motel_vouchers"},
+        ]
+        for name in ("before", "after"):
+            write_own_list(home / name)
         before = snapshot_of(rows, home / "before")
         scope = scope_for(viewer, database, before, at_noon(TODAY), SECRET)
         visible = {student: scope.categories(student) for student in IDS}
@@ -124,6 +131,8 @@ def scramble(
             )
         for program, needed in (
             ("p2", {Category.SERVICES_OTHER}),
+            ("p7", {Category.SERVICES_OTHER}),
+            ("p8", {Category.SERVICES_OTHER, Category.HOUSING}),
             ("p9", {Category.SERVICES_OTHER, Category.HOUSING}),
         ):
             if any(hidden(student, category) for category in needed):

@@ -32,6 +32,7 @@ from records.permissions.agreements import parse_agreement
 from records.snapshots.queries import _compile
 from records.snapshots.snapshot import Snapshot
 from records.staff.viewer import DISTRICT, Role, Viewer
+from tests.own_supports import OWN_HOUSING, write_own_list
 from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,
@@ -56,10 +57,10 @@ def walled(postgres_server: str) -> RowSecuredDatabase:
 
 @pytest.fixture(scope="module")
 def snapshot(walled: RowSecuredDatabase, tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    """A random district, published."""
-    published = snapshot_of(
-        draw_rows(np.random.default_rng(18), STUDENTS), tmp_path_factory.mktemp("home")
-    )
+    """A random district with a list of supports of its own, published."""
+    home = tmp_path_factory.mktemp("home")
+    write_own_list(home)
+    published = snapshot_of(draw_rows(np.random.default_rng(18), STUDENTS), home)
     publish_snapshot(walled.owner, published)
     return published
 
@@ -127,7 +128,7 @@ def categories_of(
         return {TABLES[name].column(column).category}
     if row["organization_id"] == viewer.organization_id:
         return {Category.SERVICES}
-    harmless = SUPPORT.get(row["program_id"]) not in (None, "housing_help")
+    harmless = SUPPORT.get(row["program_id"]) not in (None, *OWN_HOUSING)
     return {Category.SERVICES_OTHER} if harmless else {Category.SERVICES_OTHER, Category.HOUSING}
 
 

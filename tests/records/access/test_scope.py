@@ -18,6 +18,7 @@ from records.database.tables import ConsentRow, OptOutRow, StaffRow
 from records.permissions.agreements import revoke_agreement
 from records.snapshots.snapshot import Snapshot
 from records.staff.viewer import DISTRICT, NotInScope, Role, Scope, Viewer
+from tests.own_supports import write_own_list
 from tests.records import six_student_district
 from tests.records.conftest import (
     SECRET,
@@ -235,6 +236,45 @@ def test_another_organizations_shelter_is_seen_only_with_housing_and_its_consent
     with database.session() as session:
         session.scalars(select(ConsentRow)).one().revoked_on = TODAY
     assert programs("service_enrollments") == {"s1": {"p1", "p2"}, "s2": {"p1"}}
+
+
+def test_the_districts_list_says_at_once_which_services_tell_of_housing(  # R10
+    database, caseworker, tmp_path
+):
+    home = tmp_path / "home"
+    rows = six_student_district.rows()
+    kinds = {"p6": "motel_vouchers", "p7": "homework_club", "p8": "food", "p9": "ice_rink"}
+    rows["programs"] += [
+        {"program_id": program, "organization_id": "shelter", "support": kind}
+        for program, kind in kinds.items()
+    ]
+    rows["service_enrollments"] += [
+        {
+            "student_id": "s1",
+            "program_id": program,
+            "organization_id": "shelter",
+            "start_date": date(2026, 1, 5),
+        }
+        for program in kinds
+    ]
+    snapshot_of(rows, home)
+    add_agreement(database, categories=["directory", "services", "services_other"])
+
+    def of_the_shelter() -> set[str]:
+        snapshot = Snapshot.current(home)
+        frame = ScopedRecords(snapshot, seen(caseworker, database, snapshot)).frame(
+            "service_enrollments"
+        )
+        return set(frame.loc[frame["organization_id"] == "shelter", "program_id"])
+
+    assert of_the_shelter() == {"p8"}, "kinds on no list may tell of housing"
+    write_own_list(home)
+    assert of_the_shelter() == {"p7", "p8"}
+    write_own_list(home, "food")
+    assert of_the_shelter() == {"p7"}, "nor is one harmless that was taken out of the list"
+    text = (home / "supports.toml").read_text()
+    (home / "supports.toml").write_text(text.replace("housing = false", "housing = true"))
+    assert of_the_shelter() == set()
 
 
 def test_a_shelter_sees_its_own_programs_without_housing(database, tmp_path):

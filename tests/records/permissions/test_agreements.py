@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from records.canonical.supports import SupportCatalog
 from records.database.engine import Database
 from records.database.tables import AgreementRow
 from records.permissions.agreements import (
@@ -167,7 +168,7 @@ def test_a_file_that_is_not_utf8_is_refused_with_its_line(tmp_path: Path):
     file = tmp_path / "a.toml"
     file.write_bytes(b'version = 1\npurpose = "Nachhilfe f\xfcr alle"\n')
     with pytest.raises(AgreementError, match=r"a\.toml, line 2: not UTF-8"):
-        read_agreement(file)
+        read_agreement(file, SupportCatalog.declared())
 
 
 def test_a_file_is_kept_to_the_last_byte(database: Database, tmp_path: Path):
@@ -177,7 +178,7 @@ def test_a_file_is_kept_to_the_last_byte(database: Database, tmp_path: Path):
         agreement_text().replace("\n", "\r\n").replace("Tutoring", "Nachhilfe f\u00fcr").encode()
     )
     file.write_bytes(content)
-    save_agreement(database, read_agreement(file))
+    save_agreement(database, read_agreement(file, SupportCatalog.declared()))
     (stored,) = agreement_versions(database, "a1")
     assert stored.agreement.text.encode() == content
     assert stored.agreement.sha256 == hashlib.sha256(content).hexdigest()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from records.canonical.schema import SUPPORTS
 from serving.wording import words
-from serving.wording.words import SUPPORT_LABELS
 from training.episodes.outcome import MEASURE_UNITS, OutcomeDefinition
 
 
@@ -34,10 +32,6 @@ def test_a_point_is_worded_by_what_the_district_lets_count():
 
 def test_every_measure_has_words():
     assert set(words.PROGRESS_UNITS) == set(MEASURE_UNITS)
-
-
-def test_every_kind_of_support_has_words():
-    assert set(SUPPORT_LABELS) == set(SUPPORTS)
 
 
 def test_days_and_times_are_written_the_american_way():
