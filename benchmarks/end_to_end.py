@@ -23,6 +23,7 @@ import shap
 from fastapi.testclient import TestClient
 
 from benchmarks.timing import median_seconds, seconds
+from features.alerts import AlertRules
 from features.build import build_features
 from handrail.commands.serve import site_config
 from handrail.settings import Settings
@@ -119,7 +120,9 @@ def time_one_caseload(snapshot: Snapshot, scope: Scope, home: Path) -> None:
     )
     print_row(
         "the whole caseload: features, alerts, ranks, reasons",
-        median_seconds(lambda: caseload(records, scope.today, RankingInputs(model))),
+        median_seconds(
+            lambda: caseload(records, scope.today, RankingInputs(model), AlertRules.declared())
+        ),
         "its features alone",
         median_seconds(lambda: build_features(records, scope.today)),
     )

@@ -96,6 +96,14 @@ _LAST_10, _CHANGE, _CURRENT_RUN = (
     ColumnName("absence_change"),
     ColumnName("current_run"),
 )
+_UNEXCUSED_AWAY, _MAYBE_UNEXCUSED = ColumnName("unexcused_away"), ColumnName("maybe_unexcused")
+_UNEXCUSED_RUN, _LONGEST_UNEXCUSED = ColumnName("unexcused_run"), ColumnName("longest_unexcused")
+_EXPLAINED, _ABSENT_YEAR, _UNEXCUSED_DAYS, _UNEXCUSED_RATE = (
+    ColumnName("explained"),
+    ColumnName("absent_days_year"),
+    ColumnName("unexcused_days_year"),
+    ColumnName("unexcused_rate_year"),
+)
 _RECENCY, _STAY_STUDENT, _STAY_GRADE = (
     ColumnName("recency"),
     ColumnName("stay_student"),
@@ -146,7 +154,14 @@ def student_days(records: ScopedRecords, as_of: Day, settled: Day | None = None)
 def attendance(records: ScopedRecords, as_of: Day, settled: Day | None = None) -> TableExpr:
     """One row a student with the attendance features; see `student_days` for the days."""
     days = student_days(records, as_of, settled)
-    days = days.mutate(away=(days[StudentDays.ABSENT] > MOST_OF_A_DAY).cast("int64"))
+    days = days.mutate(
+        away=(days[StudentDays.ABSENT] > MOST_OF_A_DAY).cast("int64"),
+        unexcused_away=(days[StudentDays.UNEXCUSED] > MOST_OF_A_DAY).cast("int64"),
+        # Of an absence that is neither excused nor unexcused on record nobody knows which it was.
+        maybe_unexcused=(days[StudentDays.ABSENT] - days[StudentDays.EXCUSED] > MOST_OF_A_DAY).cast(
+            "int64"
+        ),
+    )
     absent, days_ago = days[StudentDays.ABSENT], days[StudentDays.DAYS_AGO]
     last_60, last_30, last_10 = days_ago <= 60, days_ago <= 30, days_ago <= 10
     month_before = (days_ago > 30) & last_60
@@ -159,6 +174,13 @@ def attendance(records: ScopedRecords, as_of: Day, settled: Day | None = None) -
         absent_days_year=absent.sum(),
         # Whoever was absent on every day has no last attended day: all days are the run.
         current_run=(days_ago.min(where=days[_AWAY] == 0) - 1).fill_null(days.count()),
+        unexcused_run=(days_ago.min(where=days[_UNEXCUSED_AWAY] == 0) - 1).fill_null(days.count()),
+        longest_unexcused=(days_ago.min(where=days[_MAYBE_UNEXCUSED] == 0) - 1).fill_null(
+            days.count()
+        ),
+        unexcused_days_year=days[StudentDays.UNEXCUSED].sum(),
+        unexcused_rate_year=days[StudentDays.UNEXCUSED].mean(),
+        explained=(days[StudentDays.EXCUSED] + days[StudentDays.UNEXCUSED]).sum(),
         unexcused_60=days[StudentDays.UNEXCUSED].sum(where=last_60),
         excused_60=days[StudentDays.EXCUSED].sum(where=last_60),
         monday_absences_60=(absent * days[StudentDays.MONDAY]).sum(where=last_60),
@@ -167,11 +189,19 @@ def attendance(records: ScopedRecords, as_of: Day, settled: Day | None = None) -
         days_since=days[StudentDays.DAYS_SINCE].min(where=days_ago == 1),
     )
     is_recent = counts[StudentDays.DAYS_SINCE] <= MOST_DAYS_SINCE
+    # Where absences are on record and none says of what kind, how many were unexcused is unknown.
+    is_explained = (counts[_EXPLAINED] > 0) | (counts[_ABSENT_YEAR] == 0)
     counts = counts.mutate(
         absences_last_10=known_where(is_recent, counts[_LAST_10]),
         absence_change=known_where(is_recent, counts[_CHANGE]),
         current_run=known_where(is_recent, counts[_CURRENT_RUN]),
-    ).drop(StudentDays.DAYS_SINCE)
+        unexcused_run=known_where(
+            is_recent & (counts[_UNEXCUSED_RUN] == counts[_LONGEST_UNEXCUSED]),
+            counts[_UNEXCUSED_RUN],
+        ),
+        unexcused_days_year=known_where(is_explained, counts[_UNEXCUSED_DAYS]),
+        unexcused_rate_year=known_where(is_explained, counts[_UNEXCUSED_RATE]),
+    ).drop(StudentDays.DAYS_SINCE, _LONGEST_UNEXCUSED, _EXPLAINED)
     longest = _longest_runs(days.filter(last_60, days[_AWAY] == 1))
     joined = counts.left_join(longest, [(StudentDays.STUDENT_ID, _RUN_STUDENT)]).drop(_RUN_STUDENT)
     return joined.mutate(longest_run_60=joined[_LONGEST_RUN].fill_null(0))

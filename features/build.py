@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from features.assessments import assessments
 from features.attendance import attendance, grade_level
 from features.behavior import behavior
-from features.catalog import CATALOG, catalog_hash
+from features.catalog import CATALOG, Feature, below_mark, catalog_hash
 from features.expressions import TableExpr
-from features.grades import gradebook, grades
+from features.grades import courses_below, gradebook, grades
 from features.services import active_programs, recent_sessions
 from records.access.scoped_records import ScopedRecords
 from records.canonical.columns import Coverage, Students
@@ -41,7 +41,10 @@ FAMILIES: tuple[Callable[..., TableExpr], ...] = (
 
 
 def build_features(
-    records: ScopedRecords, as_of: date, settled: date | None = None
+    records: ScopedRecords,
+    as_of: date,
+    settled: date | None = None,
+    also: Sequence[Feature] = (),
 ) -> pd.DataFrame:
     """Features of every student in `records`.
 
@@ -50,10 +53,11 @@ def build_features(
         as_of: the day; later records are not read.
         settled: the last school day that may count as attended where nobody has an entry
             (`features.attendance.student_days`); `as_of` if left out.
+        also: features outside the catalog's table, that alert rules read.
 
     Returns:
-        float64 columns in catalog order, indexed by `student_id`, sorted. NaN where the category is
-        out of scope for that student or nothing is on record.
+        float64 columns in catalog order, then those of `also`, indexed by `student_id`, sorted.
+        NaN where the category is out of scope for that student or nothing is on record.
     """
     index = pd.Index(records.students, name=Students.STUDENT_ID, dtype=object)
     computed: dict[str, pd.Series] = {}
@@ -62,10 +66,15 @@ def build_features(
         frame = records.ask(family, *days).set_index(Students.STUDENT_ID)
         for name in frame.columns:
             computed[name] = frame[name].astype("float64").reindex(index)
+    for feature in also:
+        mark = below_mark(feature.name)
+        if mark is not None and feature.name not in computed:
+            frame = records.ask(courses_below, as_of, mark).set_index(Students.STUDENT_ID)
+            computed[feature.name] = frame["courses_below"].astype("float64").reindex(index)
     is_visible = _visibility(records)
     recorded = _recorded(records, as_of)
     columns = {}
-    for feature in CATALOG:
+    for feature in (*CATALOG, *also):
         values = computed[feature.name].to_numpy(dtype="float64", copy=True)
         if feature.default is not None and feature.recorded_in in recorded:
             values[np.isnan(values)] = feature.default

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from records.system.errors import UserError
-from records.system.files import read_toml
+from records.system.files import parse_toml
 
 COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "above": gt,
@@ -104,18 +104,21 @@ class Declaration:
         return self.values[key]
 
 
-def read_declarations(file: Path, keys: Collection[str]) -> tuple[Declaration, ...]:
+def read_declarations(
+    file: Path, keys: Collection[str], content: bytes | None = None
+) -> tuple[Declaration, ...]:
     """The tables of a TOML file, in their order.
 
     Args:
         keys: the keys that a table may have.
+        content: the bytes of the file, where they have been read already.
 
     Raises:
         DeclarationError: the file is not TOML, something in it is not a table, or a key is unknown.
     """
-    content = read_toml(file, DeclarationError)
+    read = file.read_bytes() if content is None else content
     declarations = []
-    for name, values in content.items():
+    for name, values in parse_toml(file, read, DeclarationError).items():
         if not isinstance(values, dict):
             raise DeclarationError(f"{file}: {name} is {values!r}; it must be a table: [{name}]")
         declaration = Declaration(file, name, values)

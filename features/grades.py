@@ -14,12 +14,7 @@ _RECENT = timedelta(days=60)
 
 def grades(records: ScopedRecords, as_of: Day) -> TableExpr:
     """One row a student with the features of course grades final up to `as_of`."""
-    course_grades = table(records, CourseGrades.TABLE)
-    course_grades = course_grades.filter(course_grades[CourseGrades.DATE] <= date_of(as_of))
-    # Years have fewer than 100 grading periods, so this orders the periods of all years.
-    period = course_grades[CourseGrades.SCHOOL_YEAR] * 100 + course_grades[CourseGrades.PERIOD]
-    newest_first = window(CourseGrades.STUDENT_ID, order_by=[descending(period)])
-    ranked = course_grades.mutate(periods_ago=dense_rank().over(newest_first))
+    ranked = _by_period(records, as_of)
     last, previous = ranked[PERIODS_AGO] == 0, ranked[PERIODS_AGO] == 1
     grade = ranked[CourseGrades.GRADE]
     return ranked.group_by(CourseGrades.STUDENT_ID).aggregate(
@@ -33,6 +28,15 @@ def grades(records: ScopedRecords, as_of: Day) -> TableExpr:
     )
 
 
+def courses_below(records: ScopedRecords, as_of: Day, mark: int) -> TableExpr:
+    """One row a student with `courses_below`: courses below a mark in the last grading period."""
+    ranked = _by_period(records, as_of)
+    is_below = (ranked[CourseGrades.GRADE] < mark).cast("int64")
+    return ranked.group_by(CourseGrades.STUDENT_ID).aggregate(
+        courses_below=is_below.sum(where=ranked[PERIODS_AGO] == 0)
+    )
+
+
 def gradebook(records: ScopedRecords, as_of: Day) -> TableExpr:
     """One row a student: the average of class work due in the 60 days up to `as_of`."""
     entries = table(records, GradebookEntries.TABLE)
@@ -41,3 +45,13 @@ def gradebook(records: ScopedRecords, as_of: Day) -> TableExpr:
     return recent.group_by(GradebookEntries.STUDENT_ID).aggregate(
         gradebook_average_60=recent[GradebookEntries.GRADE].mean()
     )
+
+
+def _by_period(records: ScopedRecords, as_of: Day) -> TableExpr:
+    """The course grades final up to `as_of`, with how many grading periods ago each was given."""
+    course_grades = table(records, CourseGrades.TABLE)
+    course_grades = course_grades.filter(course_grades[CourseGrades.DATE] <= date_of(as_of))
+    # Years have fewer than 100 grading periods, so this orders the periods of all years.
+    period = course_grades[CourseGrades.SCHOOL_YEAR] * 100 + course_grades[CourseGrades.PERIOD]
+    newest_first = window(CourseGrades.STUDENT_ID, order_by=[descending(period)])
+    return course_grades.mutate(periods_ago=dense_rank().over(newest_first))

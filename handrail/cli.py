@@ -45,6 +45,9 @@ COMMANDS: Mapping[str, CommandSpec] = {
     ),
     "records": CommandSpec("records", "app", "Show what is loaded, as counts only."),
     "features": CommandSpec("models", "features_app", "Compute student features as of a date."),
+    "alerts": CommandSpec(
+        "alerts", "app", "The rules of early alerts: built in, or the district's own."
+    ),
     "train": CommandSpec(
         "models",
         "train_candidate",

@@ -33,6 +33,7 @@ from fairness.gate.gate import (
 )
 from fairness.population.comparisons import GroupComparison, Measure, compare_groups
 from fairness.population.students import AuditPopulation, alert_severities, suggestions_for
+from features.alerts import AlertRules
 from handrail.demo.simulation import OfferBias
 from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
@@ -289,7 +290,7 @@ def _years_with_low_grades(
     """(student, school year) with an alert on course grades and tutoring open to the student."""
     episodes = district.episodes
     features = episodes.features.set_axis(range(len(episodes)), axis=0)
-    severity = alert_severities(features)["grades"].to_numpy()
+    severity = alert_severities(features, AlertRules.declared())["grades"].to_numpy()
     eligible = open_to_grade(
         records.frame("programs"), episodes.features["grade_level"], ["tutoring"]
     )["tutoring"].to_numpy()

@@ -18,6 +18,8 @@ from fairness.checks.policy import Policy
 from fairness.gate.gate import Verdict
 from fairness.report.report import Signature, audit_by_digest, latest_audit, write_report
 from fairness.report.wording import capital
+from features.alert_versions import keep_version
+from features.alerts import AlertRules
 from records.canonical.supports import SupportCatalog
 from records.database.engine import Database
 from records.decisions.signoffs import (
@@ -88,6 +90,7 @@ def record_audit(approvals: ApprovalService, audit: Audit) -> Path:
     cannot be signed.
     """
     report = write_report(audit, approvals.home)
+    keep_version(approvals.home, AlertRules.of(approvals.home), audit.at)
     if _gate_record(approvals, audit) is None:
         add_gate_record(
             approvals.database,
@@ -309,6 +312,7 @@ def _keep(
 ) -> Signoff:
     """Keep a signature and let its version be the champion, and the challenger no longer."""
     add_signoff(approvals.database, signoff, approvals.secret)
+    keep_version(approvals.home, AlertRules.of(approvals.home), signoff.at)
     client = registry_client(approvals.home)
     client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, str(model.version))
     if challenger_version(approvals.home) == model.version:
@@ -391,7 +395,9 @@ def _not_servable(
 def _lapsed(approvals: ApprovalService, audit: Audit) -> str:
     """Which part of what an audit is bound to has changed since; empty where none has."""
     supports = SupportCatalog.of(approvals.home).rules(audit.supports)
-    basis, name = AuditBasis.current(approvals.policy, supports), f"version {audit.version}"
+    rules = AlertRules.of(approvals.home)
+    basis = AuditBasis.current(approvals.policy, supports, rules)
+    name = f"version {audit.version}"
     if audit.policy_sha256 == basis.sha256:
         return ""
     changed = basis.changed_since(audit.basis)

@@ -37,9 +37,11 @@ from fairness.population.students import (
     audit_population,
     mask_discipline,
     suggestions_for,
+    with_rule_features,
 )
 from fairness.publication.counts import AuditMeasures
 from fairness.publication.publishing import publish
+from features.alerts import AlertRules
 from features.catalog import FEATURES_BY_NAME
 from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
@@ -81,10 +83,15 @@ class PastOutcomes:
 class EarlierAudit:
     """An audit that was made of the same students before, of whichever model; None where that model
     cannot be read.
+
+    Attributes:
+        rules: the alert rules that it was made under; None where their text is not kept, and then
+            those in force stand in for them.
     """
 
     audit: Audit
     model: RankerModel | None
+    rules: AlertRules | None = None
 
 
 @dataclass(frozen=True)
@@ -208,6 +215,7 @@ def audit_model(
     past: PastOutcomes | None = None,
     database: Database | None = None,
     earlier: Sequence[EarlierAudit] = (),
+    rules: AlertRules | None = None,
     progress: Progress = lambda name, done, total: None,
 ) -> Audit:
     """Audit a model on every student enrolled on a day.
@@ -222,6 +230,7 @@ def audit_model(
             staff saw and did.
         earlier: what other audits of these students have shown. Nothing is shown from which,
             together with it, a small number would follow.
+        rules: the alert rules in force; by default those that come with Handrail.
 
     Raises:
         AuditError: nobody is enrolled on that day.
@@ -229,7 +238,7 @@ def audit_model(
     report_step = partial(progress, "auditing")
     report_step(0, 5)
     supports = snapshot.supports.rules(model.ranker.supports_)
-    students = audit_population(snapshot, as_of, policy, _suggested(model, supports))
+    students = audit_population(snapshot, as_of, policy, _suggested(model, supports), rules)
     if not len(students):
         raise AuditError(f"no student is enrolled on {as_of} in the snapshot {snapshot.id}")
     report_step(1, 5)
@@ -252,7 +261,7 @@ def audit_model(
         students, model.ranker.feature_names_, policy.fewest_in_need, policy.confidence
     )
     report_step(5, 5)
-    basis = AuditBasis.current(policy, supports)
+    basis = AuditBasis.current(policy, supports, students.rules)
     return Audit(
         version,
         model.sha256,
@@ -319,7 +328,11 @@ def _past_supports(
 ) -> MeasureTable:
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", students.as_of))
     return past_support_measures(
-        episodes, records.frame("programs"), students, model.ranker.supports_, policy
+        with_rule_features(snapshot, episodes, students.rules),
+        records.frame("programs"),
+        students,
+        model.ranker.supports_,
+        policy,
     )
 
 
@@ -342,8 +355,10 @@ def _counted(
         if model is None
         else _suggested(model, earlier.audit.supports)
     )
-    if then != policy or set(supports) != set(students.eligible.columns):
-        students = audit_population(snapshot, students.as_of, then, supports)
+    rules = earlier.rules or students.rules
+    same_need = then == policy and rules.sha256 == students.rules.sha256
+    if not same_need or set(supports) != set(students.eligible.columns):
+        students = audit_population(snapshot, students.as_of, then, supports, rules)
     measures, others = list(records), []
     if model is not None:
         measures += _model_measures(model, students, suggestions_for(model, students), then)

@@ -18,7 +18,7 @@ from typing import Any
 
 from fairness.checks.checks import CHECKS
 from fairness.checks.policy import Policy
-from features.alerts import alert_rules_hash
+from features.alerts import AlertRules
 from records.suppression.rounding import ROUNDING_BASE
 from records.system.code_digest import code_digest
 
@@ -56,18 +56,24 @@ class AuditBasis:
     supports: str
 
     @classmethod
-    def current(cls, policy: Policy, supports: Mapping[str, bool | None]) -> AuditBasis:
+    def current(
+        cls,
+        policy: Policy,
+        supports: Mapping[str, bool | None],
+        rules: AlertRules | None = None,
+    ) -> AuditBasis:
         """What an audit made now under a policy would be bound to.
 
         Args:
             supports: the rules of the kinds that the model knows
                 (`records.canonical.supports.SupportCatalog.rules`). A kind that it does not know
                 cannot change what is found.
+            rules: the alert rules in force; by default those that come with Handrail.
         """
         return cls(
             policy=_digest(_without_small_numbers(policy)),
             checks=_digest({name: asdict(check) for name, check in CHECKS.items()}),
-            alert_rules=alert_rules_hash(),
+            alert_rules=(rules or AlertRules.declared()).sha256,
             small_numbers=_digest([policy.smallest_cell, ROUNDING_BASE]),
             measures=code_digest(measure_files()),
             supports=_digest(dict(supports)),

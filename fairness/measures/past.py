@@ -104,7 +104,7 @@ def past_support_measures(
     """
     rows = episodes.student.isin(students.groups.index).to_numpy()
     own = episodes.take(np.flatnonzero(rows).astype(np.intp))
-    severity = alert_severities(own.features.set_axis(range(len(own)), axis=0))
+    severity = alert_severities(own.features.set_axis(range(len(own)), axis=0), students.rules)
     need = (severity.max(axis=1) >= policy.need_severity).to_numpy()
     may = open_to_grade(programs, own.features["grade_level"], supports)
     codes, who = pd.factorize(own.student, sort=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 
@@ -20,16 +20,16 @@ import pandas as pd
 from fairness.checks.checks import INTERSECTION_SEPARATOR
 from fairness.checks.policy import Policy
 from fairness.population.comparisons import NOT_RECORDED, Codes
-from features.alerts import raise_alerts
+from features.alerts import AlertRules, raise_alerts
 from features.attendance import student_days
 from features.build import build_features
-from features.catalog import feature_names
+from features.catalog import CATALOG, feature_names
 from records.access.characteristics import characteristics_on
 from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.snapshots.snapshot import Snapshot
-from training.episodes.episodes import schools_as_of
+from training.episodes.episodes import Episodes, schools_as_of
 from training.estimation.arrays import BoolArray, FloatArray
 from training.ranking.model_file import RankerModel
 from training.ranking.suggestions import active_enrollments, eligible_supports, suggest
@@ -38,6 +38,7 @@ GRADE_BANDS = {"pre_k_2": (-1, 2), "3_5": (3, 5), "6_8": (6, 8), "9_12": (9, 12)
 EARLIER = 30
 """School days between a look ahead and what it should have seen coming."""
 _FAMILIES = (Category.ATTENDANCE, Category.GRADES)
+"""Of the alerts that come with Handrail; those of a district may be of others too."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class AuditPopulation:
         earlier: the same thirty school days before, NaN where a student was not on the roll then.
         may: which supports are open to them, bool.
         served: who takes part in a support now, shape (students,).
+        rules: the alert rules that say who is in need.
     """
 
     as_of: date
@@ -85,6 +87,7 @@ class AuditPopulation:
     earlier_severity: pd.Series
     eligible: pd.DataFrame
     in_support: BoolArray
+    rules: AlertRules = field(default_factory=AlertRules.declared)
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -102,15 +105,24 @@ class AuditPopulation:
 
 
 def audit_population(
-    snapshot: Snapshot, as_of: date, policy: Policy, supports: tuple[str, ...]
+    snapshot: Snapshot,
+    as_of: date,
+    policy: Policy,
+    supports: tuple[str, ...],
+    rules: AlertRules | None = None,
 ) -> AuditPopulation:
     """Every student enrolled on the day; every student where the source brings no enrollments at
     all.
+
+    Args:
+        rules: the alert rules in force; by default those that come with Handrail.
     """
+    rules = rules or AlertRules.declared()
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", as_of))
     stays = _stays(records, as_of)
     here = stays.index
-    features = build_features(records, as_of).loc[here]
+    read_by_rules = build_features(records, as_of, also=rules.extra_features).loc[here]
+    features = read_by_rules[[feature.name for feature in CATALOG]]
     names = _school_names(records)
     grades = features["grade_level"].fillna(-9).astype(int).astype(str)
     return AuditPopulation(
@@ -118,11 +130,24 @@ def audit_population(
         features,
         _groups(snapshot, as_of, policy, stays, features["grade_level"], names),
         stays.fillna("") + "|" + grades,
-        alert_severities(features),
-        _earlier(snapshot, records, as_of, here),
+        alert_severities(read_by_rules, rules),
+        _earlier(snapshot, records, as_of, here, rules),
         eligible_supports(records, as_of, supports).loc[here],
         here.isin(active_enrollments(records, records.frame("programs"), as_of)["student_id"]),
+        rules,
     )
+
+
+def group_columns(
+    snapshot: Snapshot, records: ScopedRecords, as_of: date, policy: Policy, grades: pd.Series
+) -> pd.DataFrame:
+    """The single groups of an audit, of all students in `records`, whether enrolled or not.
+
+    Args:
+        grades: the grade level of each student on the day, which gives the index.
+    """
+    stays = _stays(records, as_of).reindex(grades.index)
+    return _single_groups(snapshot, as_of, policy, stays, grades, _school_names(records))
 
 
 def with_intersections(groups: pd.DataFrame, policy: Policy) -> pd.DataFrame:
@@ -160,18 +185,35 @@ def suggestions_for(
     )
 
 
-def alert_severities(features: pd.DataFrame) -> pd.DataFrame:
+def alert_severities(features: pd.DataFrame, rules: AlertRules) -> pd.DataFrame:
     """The severity of each student's most severe alert, by family of alerts: indexed as
-    `features`.
+    `features`, which hold what the rules read.
     """
-    values = np.zeros((len(features), len(_FAMILIES)), dtype=np.intp)
+    others = sorted({rule.category for rule in rules.rules} - set(_FAMILIES))
+    families = (*_FAMILIES, *others)
+    values = np.zeros((len(features), len(families)), dtype=np.intp)
     place = {str(student): row for row, student in enumerate(features.index)}
-    for alert in raise_alerts(features):
-        row, column = place[alert.student_id], _FAMILIES.index(alert.category)
+    for alert in raise_alerts(features, rules):
+        row, column = place[alert.student_id], families.index(alert.category)
         values[row, column] = max(values[row, column], alert.severity)
-    return pd.DataFrame(
-        values, index=features.index, columns=[family.value for family in _FAMILIES]
-    )
+    return pd.DataFrame(values, index=features.index, columns=[family.value for family in families])
+
+
+def with_rule_features(snapshot: Snapshot, episodes: Episodes, rules: AlertRules) -> Episodes:
+    """The episodes with what the alert rules read of each student on the day, beside what a model
+    reads.
+    """
+    names = dict.fromkeys(name for rule in rules.rules for name in rule.features)
+    missing = [name for name in names if name not in episodes.features.columns]
+    if not missing or not len(episodes):
+        return episodes
+    read = pd.DataFrame(math.nan, index=episodes.features.index, columns=missing)
+    for day in sorted(episodes.decision_date.unique()):
+        records = ScopedRecords(snapshot, pipeline_scope(snapshot, "training", day))
+        then = build_features(records, day, also=rules.extra_features)[missing]
+        rows = (episodes.decision_date == day).to_numpy()
+        read.loc[rows] = then.reindex(episodes.student[rows]).to_numpy()
+    return replace(episodes, features=pd.concat([episodes.features, read], axis=1))
 
 
 def need_codes(severity: pd.DataFrame) -> Codes:
@@ -197,18 +239,30 @@ def _groups(
     grades: pd.Series,
     names: Mapping[str, str],
 ) -> pd.DataFrame:
+    return with_intersections(_single_groups(snapshot, as_of, policy, stays, grades, names), policy)
+
+
+def _single_groups(
+    snapshot: Snapshot,
+    as_of: date,
+    policy: Policy,
+    stays: pd.Series,
+    grades: pd.Series,
+    names: Mapping[str, str],
+) -> pd.DataFrame:
     sensitive = characteristics_on(
         ScopedRecords(snapshot, pipeline_scope(snapshot, "audit", as_of)), as_of
     )
     facts = sensitive.set_index("student_id").reindex(stays.index)
     facts = facts.assign(grade_band=grades.map(_band), school=stays.map(names))
-    groups = pd.DataFrame(
+    return pd.DataFrame(
         {name: facts[name].map(_value).astype(object) for name in policy.groups}, index=stays.index
     )
-    return with_intersections(groups, policy)
 
 
-def _earlier(snapshot: Snapshot, records: ScopedRecords, as_of: date, here: pd.Index) -> pd.Series:
+def _earlier(
+    snapshot: Snapshot, records: ScopedRecords, as_of: date, here: pd.Index, rules: AlertRules
+) -> pd.Series:
     """The most severe alert of each student thirty school days before; NaN where that day is not on
     record.
     """
@@ -220,9 +274,8 @@ def _earlier(snapshot: Snapshot, records: ScopedRecords, as_of: date, here: pd.I
     day = pd.to_datetime(days["date"]).max().date()
     then = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", day))
     there = _stays(then, day).index
-    severities = (
-        alert_severities(build_features(then, day).loc[there]).max(axis=1).astype("float64")
-    )
+    features = build_features(then, day, also=rules.extra_features).loc[there]
+    severities = alert_severities(features, rules).max(axis=1).astype("float64")
     return severities.reindex(here)
 
 

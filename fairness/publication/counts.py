@@ -149,8 +149,9 @@ class PublicationTables:
         """How many of a group are asked about."""
         self.sizes: dict[CountName, TableCell] = {}
         self.wholes: list[tuple[str, FloatArray]] = []
-        same_need = current is None or current.policy.need_severity == policy.need_severity
-        self.need = IN_NEED if same_need else f"in need from {policy.need_severity}"
+        self.in_need: FloatArray = counted.in_need
+        same_need = current is None or np.array_equal(current.in_need, self.in_need)
+        self.need = IN_NEED if same_need else f"in need {_digest(counted.in_need)}"
         for name, values in ((STUDENTS, np.ones(len(rows.groups))), (self.need, counted.in_need)):
             self._declare_counts(name, values, list(self.codes))
             self.wholes.append((name, values))
@@ -336,9 +337,9 @@ class PublicationTables:
 
     def _count_name(self, values: FloatArray) -> str:
         """Equal counts share a name, since a reader of the report knows that they are equal."""
-        digest = hashlib.sha256(values.tobytes()).hexdigest()
-        known = {hashlib.sha256(part.tobytes()).hexdigest(): name for name, part in self.wholes}
-        return known.get(digest, f"count {digest[:12]}")
+        digest = _digest(values)
+        known = {_digest(part): name for name, part in self.wholes}
+        return known.get(digest, f"count {digest}")
 
     def _narrowest_whole(self, values: FloatArray) -> str:
         """The narrowest of the wholes that holds them."""
@@ -461,6 +462,11 @@ class _EarlierPublication:
             frozenset(shares),
             shown.helped is not None,
         )
+
+
+def _digest(values: FloatArray) -> str:
+    """The same text for the same students."""
+    return hashlib.sha256(values.tobytes()).hexdigest()[:12]
 
 
 def _others_of(value: str) -> str:

@@ -26,6 +26,8 @@ from fairness.audit.audit import Audit, EarlierAudit, PastOutcomes, audit_model,
 from fairness.report.card import write_card
 from fairness.report.report import audits_of_snapshot, latest_audit
 from fairness.report.views import review_questions
+from features.alert_versions import kept_rules
+from features.alerts import AlertRules
 from features.build import write_features
 from features.catalog import CATALOG
 from handrail.approval import approval_service
@@ -45,7 +47,7 @@ from records.staff.viewer import Viewer
 from records.system.progress import ProgressCallback
 from training.episodes.episodes import Episodes, build_episodes
 from training.episodes.outcome import OutcomeDefinition
-from training.ranking.model_file import InvalidModelFile, read_model
+from training.ranking.model_file import InvalidModelFile, RankerModel, read_model
 from training.registry.registry import (
     EVALUATION_FILE,
     ModelVersion,
@@ -259,7 +261,7 @@ def audit_version(
     episodes: Episodes | None = None,
 ) -> tuple[Audit, Path]:
     """Audit a version as of the last date on record; returns the audit and its report's file."""
-    approvals = approvals or approval_service(settings)
+    approvals, rules = approvals or approval_service(settings), AlertRules.of(settings.home)
     snapshot = Snapshot.current(settings.home)
     registered = model_version(settings.home, version)
     model = read_model(registered.file, registered.sha256)
@@ -284,6 +286,7 @@ def audit_version(
         past=PastOutcomes(*past) if past else None,
         database=approvals.database,
         earlier=list(_earlier_audits(settings.home, snapshot)),
+        rules=rules,
         progress=progress,
     )
     report = record_audit(approvals, audit)
@@ -294,12 +297,14 @@ def audit_version(
 def _earlier_audits(home: Path, snapshot: Snapshot) -> Iterator[EarlierAudit]:
     """Earlier audits of the same students, with their models where these are intact."""
     versions = {registered.version: registered for registered in model_versions(home)}
+    model: RankerModel | None
     for audit in audits_of_snapshot(home, snapshot.id, snapshot.latest_date()):
         try:
             registered = versions[audit.version]
-            yield EarlierAudit(audit, read_model(registered.file, audit.model_sha256))
+            model = read_model(registered.file, audit.model_sha256)
         except (KeyError, InvalidModelFile):
-            yield EarlierAudit(audit, None)
+            model = None
+        yield EarlierAudit(audit, model, kept_rules(home, audit.basis.get("alert_rules", "")))
 
 
 def print_candidate(version: ModelVersion) -> None:

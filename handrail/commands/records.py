@@ -12,6 +12,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from features.alert_versions import keep_version
+from features.alerts import AlertRules
+from features.declarations import DeclarationError
 from handrail.commands.accounts import authenticated_viewer
 from handrail.commands.destruction import describe_unfinished
 from handrail.commands.supports import (
@@ -226,6 +229,7 @@ def load_and_publish(
         programs_by_support(loaded),
         agreements_by_support(database, loaded_at.date()),
     )
+    _keep_alert_rules(settings.home, loaded_at)
     if settings.uses_postgresql:
         published = Snapshot.current(settings.home)
         publish_if_needed(database, published, progress)
@@ -236,6 +240,19 @@ def load_and_publish(
                 " removes them"
             )
     return report
+
+
+def _keep_alert_rules(home: Path, at: datetime) -> None:
+    """Note which alert rules a load found in force; rules with a mistake do not undo the load."""
+    try:
+        keep_version(home, AlertRules.of(home), at)
+    except DeclarationError as error:
+        err.print(
+            f"handrail: the records are loaded, but the alert rules have a mistake: {error}",
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 def _profile_name(source: str) -> str:

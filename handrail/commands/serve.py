@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
+from features.alerts import AlertRules
 from handrail.console import Home, err, out, report_user_errors, require_file
 from handrail.demo.partners import ORGANIZATION_NAMES, PASSWORD, all_staff
 from handrail.settings import Settings, SettingsError
@@ -50,6 +51,7 @@ def serve(
                 require_file(file)
         check_port(host, port)
         SupportCatalog.of(settings.home)  # Every page needs it: a mistake in it is said here.
+        AlertRules.of(settings.home)
         config = site_config(settings, secure_cookies=encrypted)
         check_published(config.database, settings.home)
         resume_destructions(config.database, settings)

@@ -31,7 +31,17 @@ def read_toml(file: Path, error: type[Exception]) -> dict[str, Any]:
     Raises:
         Exception: an `error` that names the file, where it is not TOML.
     """
+    return parse_toml(file, file.read_bytes(), error)
+
+
+def parse_toml(file: Path, content: bytes, error: type[Exception]) -> dict[str, Any]:
+    """The content of a TOML file whose bytes have been read already.
+
+    Raises:
+        Exception: an `error` that names the file, where it is not TOML.
+    """
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        # Some editors write a mark before the first character; line ends are for TOML to judge.
+        return tomllib.loads(content.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise error(f"{file}: {problem}") from None

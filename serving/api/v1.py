@@ -21,11 +21,7 @@ from serving.services.agreements import visible_agreements
 from serving.services.audits import audited_versions
 from serving.services.decisions import decide_on_suggestion
 from serving.services.disclosures import disclosure_lines
-from serving.services.shown_categories import (
-    ALERT_CATEGORIES,
-    STUDENT_PAGE_CATEGORIES,
-    SUGGESTION_CATEGORIES,
-)
+from serving.services.shown_categories import STUDENT_PAGE_CATEGORIES, SUGGESTION_CATEGORIES
 from serving.site.dependencies import (
     AuditorVisit,
     CurrentVisit,
@@ -100,7 +96,7 @@ def student(student_id: StudentInFullScope, visit: CurrentVisit) -> schemas.Stud
 def alerts(student_id: StudentInScope, visit: CurrentVisit) -> schemas.AlertList:
     """What stands out in the record, the most urgent first."""
     raised = visit.lists.caseload.alerts.get(student_id, ())
-    visit.disclosures.record([student_id], ALERT_CATEGORIES)
+    visit.disclosures.record([student_id], visit.alert_rules.categories)
     return schemas.AlertList(
         alerts=[
             schemas.AlertEntry(

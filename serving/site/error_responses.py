@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from fairness.checks.policy_file import PolicyError
+from features.declarations import DeclarationError
 from records.access.publication import NotPublished
 from records.canonical.supports import SupportsError
 from records.decisions.decisions import DecisionError
@@ -109,7 +110,7 @@ NOT_PUBLISHED = (
 UNREADABLE_RULES = (
     "The district's rules cannot be read",
     (
-        "A file of rules in the district's folder, for fairness, for small numbers, or for kinds of"
+        "A file of rules in the district's folder, for alerts, fairness, small numbers or kinds of"
         " support, has a mistake. Nothing was changed. Tell the person who runs Handrail at the"
         " district."
     ),
@@ -146,6 +147,7 @@ def add_exception_handlers(app: FastAPI) -> None:
     app.exception_handler(NoSnapshot)(_handler(503, NO_RECORDS))
     app.exception_handler(NotPublished)(_handler(503, NOT_PUBLISHED))
     app.exception_handler(PolicyError)(_handler(503, UNREADABLE_RULES))
+    app.exception_handler(DeclarationError)(_handler(503, UNREADABLE_RULES))
     app.exception_handler(SmallNumbersError)(_handler(503, UNREADABLE_RULES))
     app.exception_handler(SupportsError)(_handler(503, UNREADABLE_RULES))
     app.exception_handler(DecisionError)(_decision_error)

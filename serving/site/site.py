@@ -6,10 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from starlette.responses import HTMLResponse
 
+from features.alert_versions import keep_version
+from features.alerts import AlertRules
 from records.database.engine import Database
 from records.disclosure_log.limits import DisclosureLimits
 from serving.rendering.templates import template_environment
@@ -50,6 +53,21 @@ class Site:
         self.result_cache = ResultCache()
         self.templates = template_environment()
         self.templates.globals["is_within"] = is_within
+        self._kept_rules = ""
+        self._rules_lock = Lock()
+
+    def alert_rules(self, now: datetime) -> AlertRules:
+        """The alert rules in force; a version that is new to this process is kept in the home.
+
+        Raises:
+            DeclarationError: the district's own file has a mistake. No earlier rules stand in.
+        """
+        rules = AlertRules.of(self.config.home)
+        with self._rules_lock:
+            if rules.version != self._kept_rules:
+                keep_version(self.config.home, rules, now)
+                self._kept_rules = rules.version
+        return rules
 
     def render(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
         """A template of `serving/templates` with these values, as a response with this status."""

@@ -49,13 +49,14 @@ class StudentLists:
         """Alerts and suggestions of every student in scope."""
         visit = self._visit
         muted = [Category.ATTENDANCE] if self.stale_attendance_since else []
-        end = self.old_records_end
+        end, rules = self.old_records_end, visit.alert_rules
         result: Caseload = visit.site.result_cache.get(
-            ("caseload", *self._key, *visit.ranking.key, *muted, str(end)),
+            ("caseload", *self._key, *visit.ranking.key, rules.version, *muted, str(end)),
             lambda: caseload(
                 visit.records(),
                 visit.as_of,
                 visit.ranking,
+                rules,
                 muted_categories=muted,
                 records_end=end,
             ),

@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import HTMLResponse
 
+from features.alerts import AlertRules
 from records.access.row_security import records_for
 from records.access.scope import scope_for
 from records.access.scoped_records import ScopedRecords
@@ -193,6 +194,15 @@ class Visit:
             SupportsError: the district's list cannot be used.
         """
         return SupportCatalog.of(self.site.config.home)
+
+    @cached_property
+    def alert_rules(self) -> AlertRules:
+        """The alert rules in force.
+
+        Raises:
+            DeclarationError: the district's own file has a mistake.
+        """
+        return self.site.alert_rules(self.now)
 
     @property
     def champion(self) -> RankerModel | None:

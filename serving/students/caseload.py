@@ -20,8 +20,10 @@ import pandas as pd
 from fairness.approval.signoff import ApprovalService, approved_model
 from fairness.checks.policy import POLICY_FILE, Policy
 from fairness.checks.policy_file import PolicyError
-from features.alerts import Alert, raise_alerts
+from features.alerts import ALERTS_FILE, Alert, AlertRules, raise_alerts
 from features.build import build_features
+from features.catalog import CATALOG
+from features.declarations import DeclarationError
 from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.canonical.supports import SUPPORTS_FILE, SupportsError
@@ -189,7 +191,8 @@ class ApprovedModelCache:
             policy = Policy.from_home(self._home)
             service = ApprovalService(self._database, self._home, policy, self._secret)
             version = approved_model(service, now).version
-        except (PolicyError, SmallNumbersError, SupportsError):
+        except (PolicyError, SmallNumbersError, SupportsError, DeclarationError):
+            # Of rules that cannot be read nobody knows whether the audit was made under them.
             return None, NO_APPROVED_MODEL
         if version is None:
             return None, NO_APPROVED_MODEL
@@ -214,7 +217,7 @@ class ApprovedModelCache:
 
     def _current_state(self, now: datetime) -> object:
         """Equal for two moments only where the same models may be in use."""
-        rules = (POLICY_FILE.name, SMALL_NUMBERS_FILE.name, SUPPORTS_FILE.name)
+        rules = (POLICY_FILE.name, SMALL_NUMBERS_FILE.name, SUPPORTS_FILE.name, ALERTS_FILE.name)
         files = [self._home / name for name in ("mlflow.db", "mlflow.db-wal", *rules)]
         files += sorted((self._home / "audits").glob("*/*/audit.json"))
         files += sorted((self._home / "drift").glob("*.json"))
@@ -226,6 +229,7 @@ def caseload(
     records: ScopedRecords,
     as_of: date,
     ranking: RankingInputs,
+    rules: AlertRules,
     *,
     muted_categories: Collection[Category] = (),
     records_end: date | None = None,
@@ -234,14 +238,18 @@ def caseload(
 
     Args:
         as_of: today, on which nobody knows yet who is at school.
+        rules: the alert rules in force.
         muted_categories: those whose records are too old to raise an alert.
         records_end: the day of the newest record, where all of them are of a school year that is
             over: then there are neither alerts nor suggestions.
     """
-    features = build_features(records, as_of, settled=as_of - timedelta(days=1))
+    read_by_rules = build_features(
+        records, as_of, settled=as_of - timedelta(days=1), also=rules.extra_features
+    )
+    features = read_by_rules[[feature.name for feature in CATALOG]]
     alerts: dict[str, list[Alert]] = defaultdict(list)
-    for alert in raise_alerts(features):
-        if alert.category not in muted_categories and records_end is None:
+    for alert in raise_alerts(read_by_rules, rules):
+        if alert.categories.isdisjoint(muted_categories) and records_end is None:
             alerts[alert.student_id].append(alert)
     advice = (
         _advice(records, features, as_of, ranking)

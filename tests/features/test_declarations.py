@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from features.alerts import ALERT_RULES, ALERTS_FILE, read_alert_rules
-from features.catalog import CATALOG, CATALOG_FILE, catalog_hash, read_catalog
+from features.alerts import ALERTS_FILE, AlertRules, read_alert_rules
+from features.catalog import ALERT_FEATURES, CATALOG, CATALOG_FILE, catalog_hash, read_catalog
 from features.declarations import DeclarationError
 
 FEATURE = """
@@ -34,8 +34,8 @@ def test_a_model_trained_before_the_data_file_still_opens():
 
 
 def test_the_files_are_what_the_package_uses():
-    assert read_catalog(CATALOG_FILE) == CATALOG
-    assert read_alert_rules(ALERTS_FILE) == ALERT_RULES
+    assert read_catalog(CATALOG_FILE) == (*CATALOG, *ALERT_FEATURES)
+    assert read_alert_rules(ALERTS_FILE) == AlertRules.declared().rules
 
 
 def test_a_phrase_writes_counts_shares_and_sizes(tmp_path: Path):

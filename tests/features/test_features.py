@@ -15,7 +15,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from features.alerts import raise_alerts
+from features.alerts import AlertRules, raise_alerts
 from features.build import build_features
 from features.catalog import CATALOG, FEATURES_BY_NAME, feature_names
 from records.access.scope import pipeline_scope, scope_for
@@ -203,10 +203,10 @@ def test_an_alert_names_only_what_is_granted_and_is_the_same_for_a_housed_twin(
     alerts = [
         (alert.rule, alert.severity, alert.headline, alert.detail)
         for s in ("s1", "s2")
-        for alert in raise_alerts(frame.loc[[s]])
+        for alert in raise_alerts(frame.loc[[s]], AlertRules.declared())
     ]
     assert alerts[: len(alerts) // 2] == alerts[len(alerts) // 2 :]
-    assert alerts[0][2] == "Absent the last 4 school days in a row"
+    assert alerts[0][2] == "Absent the last 4 school days in a row, excused or not"
     words = " ".join(text for alert in alerts for text in (alert[2], alert[3])).lower()
     assert not any(
         word in words for word in ("hous", "homeless", "shelter", "mckinney", "incident")
@@ -221,7 +221,7 @@ def test_what_is_not_granted_is_missing_before_any_rule_reads_it(tmp_path: Path)
         if feature.category not in (Category.DIRECTORY, Category.GRADES)
     ]
     assert frame[hidden].isna().all(axis=None)
-    assert raise_alerts(frame) == []
+    assert raise_alerts(frame, AlertRules.declared()) == []
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_what_is_not_granted_is_missing_before_any_rule_reads_it(tmp_path: Path)
 )
 def test_absences_in_a_row_raise_their_step(count: int, rule: str, tmp_path: Path):
     frame = viewed(snapshot_of(rows_with_absences(count), tmp_path), tmp_path, "attendance")
-    alerts = raise_alerts(frame)
+    alerts = raise_alerts(frame, AlertRules.declared())
     assert {alert.student_id for alert in alerts} == {"s1", "s2"}
     assert [alert.rule for alert in alerts if alert.rule.startswith("absent")] == [rule, rule]
     assert [alert.severity for alert in alerts] == sorted(

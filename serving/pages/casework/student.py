@@ -14,7 +14,7 @@ from records.staff.viewer import Role
 from serving.pages.forms import CsrfForm
 from serving.rendering import charts
 from serving.services.decisions import decide_on_suggestion
-from serving.services.shown_categories import ALERT_CATEGORIES, STUDENT_PAGE_CATEGORIES
+from serving.services.shown_categories import STUDENT_PAGE_CATEGORIES
 from serving.site.dependencies import CurrentVisit, StudentInFullScope, StudentInScope
 from serving.site.visit import Visit
 from serving.students.record import read_student
@@ -81,7 +81,7 @@ def decide(
 
 def _alerts(visit: Visit, student: str) -> dict[str, Any]:
     """What the page shows of alerts, for viewers who see what an alert may rest on."""
-    shows_alerts = bool(visit.scope.categories(student) & ALERT_CATEGORIES)
+    shows_alerts = bool(visit.scope.categories(student) & visit.alert_rules.categories)
     return {
         "shows_alerts": shows_alerts,
         "alerts": visit.lists.caseload.alerts.get(student, ()) if shows_alerts else (),

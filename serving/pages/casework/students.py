@@ -16,7 +16,7 @@ from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.permissions.agreements import PER_STUDENT_BASES, LegalBasis, agreements_in_force
 from serving.pages.pager import Pager
-from serving.services.shown_categories import ALERT_CATEGORIES, SUGGESTION_CATEGORIES
+from serving.services.shown_categories import SUGGESTION_CATEGORIES
 from serving.site.dependencies import DistrictAdminVisit, PartnerVisit
 from serving.site.visit import Visit
 from serving.students.caseload import Suggestion
@@ -39,17 +39,22 @@ SORTS: dict[Sort, str] = {
 
 @dataclass(frozen=True)
 class ListColumns:
-    """Which columns the list has for a viewer: those the scope allows for at least one student."""
+    """Which columns the list has for a viewer: those the scope allows for at least one student.
+
+    Attributes:
+        alert_categories: what alerts may rest on.
+    """
 
     alerts: bool
     suggestions: bool
     sessions: bool
+    alert_categories: frozenset[Category]
 
     @property
     def categories(self) -> frozenset[Category]:
         """What a list with these columns shows of a student."""
         shown = {Category.DIRECTORY}
-        shown |= ALERT_CATEGORIES if self.alerts else set()
+        shown |= self.alert_categories if self.alerts else set()
         shown |= SUGGESTION_CATEGORIES if self.suggestions else set()
         shown |= {Category.SERVICES} if self.sessions else set()
         return frozenset(shown)
@@ -105,10 +110,11 @@ def students_page(
 
 def columns_for(visit: Visit) -> ListColumns:
     """The columns of this viewer's list. Sessions stand in for alerts where there are none."""
-    visible = visit.visible_categories
-    alerts = bool(visible & ALERT_CATEGORIES)
+    visible, rest_on = visit.visible_categories, visit.alert_rules.categories
+    alerts = bool(visible & rest_on)
     suggestions = any(grant.supports for grants in visit.scope.grants.values() for grant in grants)
-    return ListColumns(alerts, suggestions, sessions=Category.SERVICES in visible and not alerts)
+    sessions = Category.SERVICES in visible and not alerts
+    return ListColumns(alerts, suggestions, sessions, rest_on)
 
 
 def select_students(visit: Visit, columns: ListColumns, query: ListQuery) -> list[str]:

@@ -30,8 +30,9 @@ from fairness.checks.policy import Policy
 from fairness.checks.policy_file import Consequence
 from fairness.gate.gate import Verdict
 from fairness.report.report import audit_folder, audits_of_version, latest_audit, write_report
-from features.alerts import ALERT_RULES
+from features.alerts import ALERTS_FILE, AlertRules
 from features.catalog import feature_names
+from features.declarations import DeclarationError
 from records.database.engine import Database, open_database
 from records.database.tables import GateRecordRow, SignoffRow, StaffRow
 from records.decisions.signoffs import SIGNED, Signoff, add_signoff, seal, signoffs
@@ -354,17 +355,16 @@ CHANGES: dict[str, tuple[str, object, str]] = {
         CHECKS | {"missed": replace(CHECKS["missed"], question="Is all well?")},
         "The checks changed",
     ),
-    "who is in need": (
-        "features.alerts.ALERT_RULES",
-        ALERT_RULES[:-1],
-        "The alert rules, by which students are in need, changed",
-    ),
-    "how urgent an alert is": (
-        "features.alerts.ALERT_RULES",
-        (replace(ALERT_RULES[0], severity=1), *ALERT_RULES[1:]),
-        "The alert rules, by which students are in need, changed",
+}
+
+
+OTHER_RULES = {
+    "absence_rate_year.at_least = 0.10": "absence_rate_year.at_least = 0.08",
+    'severity = 2\nfeatures = ["current_run"]': (
+        'severity = 2\ngrades = ["9"]\nfeatures = ["current_run"]'
     ),
 }
+"""Changes of who is in need: a threshold, and the grades of whom a rule speaks."""
 
 
 def test_a_signature_lapses_when_anything_changes_that_the_audit_is_bound_to(
@@ -373,7 +373,7 @@ def test_a_signature_lapses_when_anything_changes_that_the_audit_is_bound_to(
     audit = world.audit()
     world.sign()
     assert world.approved().version is not None
-    assert audit.basis == asdict(AuditBasis.current(POLICY, audit.supports))
+    assert audit.basis == asdict(AuditBasis.current(POLICY, audit.supports, AlertRules.declared()))
     since = "since the audit of version 1 was made: audit it again."
     for name, (target, value, words) in CHANGES.items():
         with monkeypatch.context() as changed:
@@ -385,6 +385,20 @@ def test_a_signature_lapses_when_anything_changes_that_the_audit_is_bound_to(
     assert world.approved(policy=stricter).why_not == (
         f"The smallest number that may be shown changed {since}"
     )
+    own_rules = world.home / ALERTS_FILE.name
+    for before, after in OTHER_RULES.items():
+        own_rules.write_text(ALERTS_FILE.read_text().replace(before, after, 1))
+        assert world.approved().why_not == (
+            f"The alert rules, by which students are in need, changed {since}"
+        )
+        with pytest.raises(SignoffRefused, match="The alert rules"):
+            world.sign()
+    own_rules.write_text(f"# Checked by the district.\n{ALERTS_FILE.read_text()}")
+    assert world.approved().version is not None, "a comment changes nobody's need"
+    own_rules.write_text("[absent]\n")
+    with pytest.raises(DeclarationError, match=r"alerts.toml: \[absent\] features is missing"):
+        world.approved()
+    own_rules.unlink()
     both = replace(stricter, valid_days=90)
     assert world.approved(policy=both).why_not == (
         f"The policy and the smallest number that may be shown changed {since}"

@@ -34,7 +34,9 @@ from fairness.population.students import (
     need_codes,
     quantile_codes,
     suggestions_for,
+    with_rule_features,
 )
+from features.alerts import AlertRules
 from features.catalog import FEATURES_BY_NAME, feature_names
 from records.snapshots.snapshot import Snapshot
 from tests.fairness.synthetic_districts import (
@@ -952,7 +954,62 @@ def test_severity_is_that_of_the_worst_alert_of_a_family():
         "a", ["absence_rate_year", "absent_days_year", "days_enrolled_year", "current_run"]
     ] = [0.15, 12, 80, 2]
     frame.loc["b", ["courses_below_60", "courses_below_70"]] = [2, 3]
-    assert alert_severities(frame).to_dict("index") == {
+    assert alert_severities(frame, AlertRules.declared()).to_dict("index") == {
         "a": {"attendance": 2, "grades": 0},
         "b": {"attendance": 0, "grades": 3},
     }
+
+
+OWN_RULES = """
+[many_unexcused]
+severity = 3
+features = ["unexcused_days_year"]
+when.unexcused_days_year.at_least = 15
+headline = "{unexcused_days_year} unexcused"
+source = "The district"
+
+[out_of_class]
+severity = 2
+features = ["incidents_year"]
+when.incidents_year.at_least = 1
+headline = "An incident"
+source = "The district"
+"""
+
+
+def own_rules(folder: Path) -> AlertRules:
+    file = folder / "alerts.toml"
+    file.write_text(OWN_RULES)
+    return AlertRules.read(file)
+
+
+def test_a_districts_own_rules_say_who_is_in_need_of_whatever_kind(tmp_path: Path):
+    district = rows() | {
+        "behavior_incidents": [
+            {"student_id": "in_first_grade", "incident_id": "i", "date": BEGAN[60]}
+        ]
+    }
+    snapshot = snapshot_of(district, tmp_path / "home")
+    audited = audit_population(snapshot, TODAY, POLICY, ("tutoring",), own_rules(tmp_path))
+    unexcused = {
+        name for name, story in stories().items() if len(list(story.get("absent", ()))) >= 15
+    } - {"moved_away"}
+    severities = audited.alert_severity.to_dict("index")
+    assert {name for name, row in severities.items() if row["attendance"] == 3} == unexcused
+    assert {name for name, row in severities.items() if row["behavior"] == 2} == {"in_first_grade"}
+    assert set(audited.groups.index[audited.in_need(POLICY)]) == unexcused | {"in_first_grade"}
+    assert "unexcused_days_year" not in audited.features, "no model reads it"
+
+
+def test_episodes_get_what_a_districts_rules_read_as_of_their_own_day(tmp_path: Path):
+    snapshot = snapshot_of(rows(), tmp_path / "home")
+    student = "last_five_days"
+    day = pd.Series([BEGAN[-1], BEGAN[-4]])
+    empty = pd.DataFrame(math.nan, index=range(2), columns=feature_names())
+    episodes = Episodes(
+        empty, pd.Series([student] * 2), day, pd.Series([NONE] * 2), pd.Series(np.zeros(2))
+    )
+    read = with_rule_features(snapshot, episodes, own_rules(tmp_path)).features
+    assert read["unexcused_days_year"].tolist() == [5, 2]
+    assert list(read.columns) == [*feature_names(), "unexcused_days_year", "incidents_year"]
+    assert with_rule_features(snapshot, episodes, AlertRules.declared()) is episodes

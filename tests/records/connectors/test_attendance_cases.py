@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from features.alerts import raise_alerts
+from features.alerts import AlertRules, raise_alerts
 from features.build import build_features
 from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
@@ -43,7 +43,7 @@ def features_on(
 
 
 def headlines(features: pd.DataFrame) -> list[str]:
-    return [alert.headline for alert in raise_alerts(features)]
+    return [alert.headline for alert in raise_alerts(features, AlertRules.declared())]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,9 @@ def test_ten_percent_of_the_days_that_a_calendar_lists_is_chronic_absence(
     cases: Path, tmp_path: Path
 ):
     _, snapshot = load_case(EdFiFiles(), cases / "01-edfi-holidays", tmp_path)
-    assert headlines(features_on(snapshot)) == ["Absent 8 of 80 school days this year"]
+    assert headlines(features_on(snapshot)) == [
+        "Absent 8 of 80 school days this year, excused or not"
+    ]
 
 
 def test_an_absence_corrected_to_a_late_arrival_is_named(cases: Path, tmp_path: Path):
@@ -157,7 +159,9 @@ def test_today_is_not_counted_before_attendance_was_taken(cases: Path, tmp_path:
         yesterday = date.fromordinal(today.toordinal() - 1)
         features = features_on(snapshot, today, settled=yesterday)
         assert features.loc["1", "current_run"] == 5
-        assert "Absent the last 5 school days in a row" in headlines(features.loc[["1"]])
+        assert "Absent the last 5 school days in a row, excused or not" in headlines(
+            features.loc[["1"]]
+        )
 
 
 def test_without_an_attendance_file_nothing_is_said_of_attendance(cases: Path, tmp_path: Path):

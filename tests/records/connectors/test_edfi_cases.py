@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from features.alerts import raise_alerts
+from features.alerts import AlertRules, raise_alerts
 from features.build import build_features
 from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
@@ -242,7 +242,7 @@ def test_an_exam_and_a_progress_report_are_no_final_marks(cases: Path, tmp_path:
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", AS_OF))
     features = build_features(records, AS_OF)
     assert features.loc["1", "grade_average"] == 87.5
-    assert raise_alerts(features.loc[["1"]]) == []
+    assert raise_alerts(features.loc[["1"]], AlertRules.declared()) == []
     assert ignored(report, "StudentGrade.xml") == {
         f"Grade of the type {type_!r}: not a final mark": 1
         for type_ in ("Mid-Term Grade", "Exam", "Progress Report")

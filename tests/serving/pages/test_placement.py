@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from features.alerts import AlertRules
 from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
 from records.decisions.impressions import logged_impressions
@@ -85,7 +86,10 @@ def scope(planning: TestSite) -> Scope:
 def advised(planning: TestSite, ranker: RankerModel, scope: Scope) -> Caseload:
     """What the caseworker's scope suggests, worked out beside the site."""
     return caseload(
-        ScopedRecords(Snapshot.current(planning.home), scope), NOW.date(), RankingInputs(ranker)
+        ScopedRecords(Snapshot.current(planning.home), scope),
+        NOW.date(),
+        RankingInputs(ranker),
+        AlertRules.declared(),
     )
 
 
