@@ -12,8 +12,8 @@ from datetime import date
 
 import duckdb
 
-from records.canonical.schema import TABLES
 from records.snapshots.snapshot import Snapshot
+from records.snapshots.views import create_views
 
 MIN_AGE, MAX_AGE = 2, 22
 """Ages at which a student may be enrolled: preschool special education to the end of the
@@ -189,7 +189,7 @@ def quality_findings(snapshot: Snapshot, today: date) -> list[QualityFinding]:
     today_sql = f"date '{today.isoformat()}'"
     findings = []
     with duckdb.connect() as engine:
-        tables = _create_views(engine, snapshot)
+        tables = create_views(engine, snapshot.path)
         for check in QUALITY_CHECKS:
             if not tables.issuperset({check.table, *check.needs}):
                 continue
@@ -213,7 +213,7 @@ def attendance_gaps(snapshot: Snapshot, today: date) -> list[AttendanceGap]:
     School days count from the first attendance record until today.
     """
     with duckdb.connect() as engine:
-        if not _create_views(engine, snapshot).issuperset({"calendar", "attendance_events"}):
+        if not create_views(engine, snapshot.path).issuperset({"calendar", "attendance_events"}):
             return []
         school_days = engine.execute(
             "with recorded as (select distinct date from attendance_events) "
@@ -240,9 +240,7 @@ def silent_schools(snapshot: Snapshot, today: date) -> list[SilentSchool]:
     A whole district that is silent is among `attendance_gaps` too.
     """
     with duckdb.connect() as engine:
-        if not _create_views(engine, snapshot).issuperset(
-            {"calendar", "attendance_taken", "schools"}
-        ):
+        if not create_views(engine, snapshot.path) >= {"calendar", "attendance_taken", "schools"}:
             return []
         rows = engine.execute(
             "with days as (select c.school_id, c.date, state from calendar c"
@@ -266,21 +264,13 @@ def not_on_record(snapshot: Snapshot) -> list[str]:
     What they would say is unknown of every student, and never zero or no.
     """
     with duckdb.connect() as engine:
-        tables = _create_views(engine, snapshot)
+        tables = create_views(engine, snapshot.path)
         absent = [
             words
             for words, table, condition in _KINDS_OF_RECORDS
             if table not in tables or not _count(engine, table, condition)
         ]
     return absent
-
-
-def _create_views(engine: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> set[str]:
-    """Make the snapshot's tables available to SQL; their names."""
-    tables = {name for name in TABLES if (snapshot.path / f"{name}.parquet").exists()}
-    for name in tables:
-        engine.read_parquet(str(snapshot.path / f"{name}.parquet")).create_view(name)
-    return tables
 
 
 def _count(engine: duckdb.DuckDBPyConnection, table: str, condition: str = "true") -> int:

@@ -20,11 +20,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
 from records.canonical.schema import TABLES
 from records.loading.parquet import write_sorted
 from records.snapshots.snapshot import DATE_COLUMNS
+from records.snapshots.views import create_views
 
 USUAL_SHARE = 0.05
 """Share of students with an entry on an ordinary day: about 6% of days are missed nationally in a
@@ -42,8 +42,6 @@ entered ahead does not mean that attendance was taken."""
 FEWEST_STUDENTS = 20
 """At a smaller school a run of days is never doubted: a handful of students may well have a good
 autumn, and another child's moving there must not change what is said of this one."""
-
-_TABLES = ("calendar", "attendance_events", "school_enrollments", "students")
 
 _QUERY = """
 with entries as (
@@ -122,12 +120,7 @@ def write_coverage(folder: Path, *, understands_attendance: bool) -> None:
             is known, as where there is no calendar or no entry at all.
     """
     with duckdb.connect(config={"memory_limit": "400MB", "threads": "2"}) as engine:
-        for name in {*_TABLES, *DATED}:
-            file = folder / f"{name}.parquet"
-            if file.exists():
-                engine.read_parquet(str(file)).create_view(name)
-            else:
-                engine.register(name, _empty(name))
+        loaded = create_views(engine, folder)
         spans = [
             engine.table(name).aggregate(
                 f"'{name}' as table_name, min({column}) as first_date, max({column}) as last_date"
@@ -139,7 +132,7 @@ def write_coverage(folder: Path, *, understands_attendance: bool) -> None:
         write_sorted(known, folder / "coverage.parquet", TABLES["coverage"])
         target = folder / "attendance_taken.parquet"
         target.unlink(missing_ok=True)
-        if understands_attendance and engine.table("attendance_events").limit(1).fetchall():
+        if understands_attendance and "attendance_events" in loaded:
             states = engine.sql(
                 _QUERY,
                 params={
@@ -161,7 +154,3 @@ def _enrollments(engine: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
         "'school_enrollments' as table_name, min(entry_date) as first_date, coalesce("
         "quantile_disc(entry_date, 0.5) filter (exit_date is null), max(entry_date)) as last_date"
     )
-
-
-def _empty(name: str) -> pa.Table:
-    return TABLES[name].arrow_schema().empty_table()

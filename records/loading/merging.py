@@ -47,6 +47,7 @@ from records.loading.waiting import (
 )
 from records.snapshots.snapshot import DATE_COLUMNS, Snapshot
 from records.snapshots.staging import file_sha256, manifest_digest
+from records.snapshots.views import file_as_sql
 from records.snapshots.waiting_rows import waiting_counts
 
 _ENGINE_CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -328,7 +329,7 @@ def _carried_over_rows(
     file = None if previous is None else previous.path / f"{canonical.name}.parquet"
     if file is None or not file.exists() or replaces == _EVERY_ROW:
         return None
-    return engine.read_parquet(str(file)).filter(f"not ({replaces})")
+    return engine.sql(f"from {file_as_sql(file, canonical)}").filter(f"not ({replaces})")
 
 
 def _waited_rows(

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from records.canonical.quarantine import QuarantinedRow
 from records.canonical.schema import CanonicalTable, canonical_table
+from records.snapshots.views import file_as_sql
 from records.system.errors import UserError
 
 DATE_COLUMNS = {
@@ -96,9 +97,12 @@ class Snapshot:
         """
         canonical = canonical_table(name)
         file = self.path / f"{name}.parquet"
-        if file.exists():
+        if not file.exists():
+            return self.connection.table(self._empty_view(canonical))
+        source = file_as_sql(file, canonical)
+        if source.startswith("read_parquet"):
             return self.connection.read_parquet(file)
-        return self.connection.table(self._empty_view(canonical))
+        return self.connection.sql(f"select * from {source}")
 
     def from_clause(self, name: str) -> str:
         """What may follow FROM in a query to `engine`, for a canonical table.
@@ -108,10 +112,7 @@ class Snapshot:
         """
         canonical = canonical_table(name)
         file = self.path / f"{name}.parquet"
-        if file.exists():
-            quoted = str(file).replace("'", "''")
-            return f"read_parquet('{quoted}')"
-        return self._empty_view(canonical)
+        return file_as_sql(file, canonical) if file.exists() else self._empty_view(canonical)
 
     def quarantined(self) -> pa.Table:
         """The rows that were not loaded, as a table with the columns of `QUARANTINE_SCHEMA`."""
