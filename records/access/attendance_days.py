@@ -7,6 +7,10 @@ which nobody took attendance nothing is known, and they count neither way.
 A day is missed as far as its entries say: half a day and another half are one day, never more. The
 features of a student count each day at one school (`days_of_students`), the figures of a school
 each of its own students' days (`days_at_schools`).
+
+A school may have several calendars. An enrollment follows the one that it names, if the school has
+it in the enrollment's own year; else the days common to all, which have no code: no other day is
+known to be one of the student's.
 """
 
 from __future__ import annotations
@@ -68,6 +72,12 @@ _EVENT_STUDENT, _EVENT_DATE, _EVENT_SCHOOL = (
     ColumnName("event_school"),
 )
 _TAKEN_SCHOOL, _TAKEN_DATE = ColumnName("taken_school"), ColumnName("taken_date")
+_CODED_SCHOOL, _CODED_YEAR, _CODED = (
+    ColumnName("coded_school"),
+    ColumnName("coded_year"),
+    ColumnName("coded"),
+)
+_CODE = ColumnName("code")
 _TWO_STUDENT, _OTHER_SCHOOL, _OTHER_ENTRY, _OTHER_EXIT = (
     ColumnName("two_student"),
     ColumnName("other_school"),
@@ -128,15 +138,17 @@ def days_at_schools(records: TableProvider, as_of: Day, settled: Day) -> TableEx
 
 
 def school_days(records: TableProvider, as_of: Day, settled: Day) -> TableExpr:
-    """One row a school and school day of this school year, up to `as_of`.
+    """One row a school, calendar of the school and school day of this school year, up to `as_of`.
 
     A school year that began more than a year before `as_of` is not this one, whatever came last;
     and before any school has taken attendance in a year, no day of it is known.
 
     Returns:
-        School, date, state, `IS_KNOWN`, `CountedDays.DAYS_SINCE` and the first day of the year.
+        School, code of the calendar (empty for the days common to all), date, state, `IS_KNOWN`,
+        `CountedDays.DAYS_SINCE` and the first day of the year.
     """
     calendar = table(records, Calendar.TABLE)
+    calendar = calendar.mutate(code=calendar[Calendar.CALENDAR_CODE].fill_null(text("")))
     calendar = calendar.filter(calendar[Calendar.DATE] <= date_of(as_of))
     calendar = calendar.filter(
         calendar[Calendar.SCHOOL_YEAR] == calendar[Calendar.SCHOOL_YEAR].max().as_scalar()
@@ -156,17 +168,18 @@ def school_days(records: TableProvider, as_of: Day, settled: Day) -> TableExpr:
     is_taken = days[AttendanceTaken.STATE] == "taken"
     is_quiet = days[AttendanceTaken.STATE] == "quiet"
     is_settled = days[Calendar.DATE] <= date_of(settled)
-    of_school = window(Calendar.SCHOOL_ID)
-    in_order = window(Calendar.SCHOOL_ID, order_by=[Calendar.DATE])
+    of_calendar = window(Calendar.SCHOOL_ID, _CODE)
+    in_order = window(Calendar.SCHOOL_ID, _CODE, order_by=[Calendar.DATE])
     days = days.mutate(
         ever_taken=is_taken.any().over(window()),
         year_began=days[Calendar.DATE].min().over(window()),
         school_day_number=row_number().over(in_order) + 1,
-        school_days=is_settled.cast("int64").sum().over(of_school),
+        school_days=is_settled.cast("int64").sum().over(of_calendar),
         is_known=is_taken | (is_quiet & is_settled),
     )
     return days.select(
         Calendar.SCHOOL_ID,
+        _CODE,
         Calendar.DATE,
         AttendanceTaken.STATE,
         _YEAR_BEGAN,
@@ -182,7 +195,7 @@ def _days_taken(records: TableProvider, as_of: Day, settled: Day) -> TableExpr:
 
 def _stays(records: TableProvider, as_of: Day) -> tuple[TableExpr, TableExpr]:
     """Every stay, and the students of whom two stays have a day in common."""
-    stays = _all_stays(records, as_of)
+    stays = _with_calendars(records, _all_stays(records, as_of), as_of)
     return stays, _students_at_two_schools(stays)
 
 
@@ -254,7 +267,7 @@ def _with_entries(days: TableExpr, missed: TableExpr) -> TableExpr:
 
 def _days_of_stays(stays: TableExpr, taken: TableExpr) -> TableExpr:
     """One row a stay and day within it on which its school took attendance."""
-    days = stays.inner_join(taken, [(_STAYS.SCHOOL_ID, Calendar.SCHOOL_ID)])
+    days = stays.inner_join(taken, [(_STAYS.SCHOOL_ID, Calendar.SCHOOL_ID), (_CODE, _CODE)])
     day, entered, left = days[Calendar.DATE], days[_STAYS.ENTRY_DATE], days[_STAYS.EXIT_DATE]
     begun = earlier(days[_YEAR_BEGAN], _ENROLLING)
     return days.filter(
@@ -299,7 +312,12 @@ def _all_stays(records: TableProvider, as_of: Day) -> TableExpr:
     enrollments = table(records, SchoolEnrollments.TABLE)
     enrollments = enrollments.filter(enrollments[_STAYS.ENTRY_DATE] <= date_of(as_of))
     enrollments = enrollments.select(
-        _STAYS.STUDENT_ID, _STAYS.SCHOOL_ID, _STAYS.ENTRY_DATE, _STAYS.EXIT_DATE
+        _STAYS.STUDENT_ID,
+        _STAYS.SCHOOL_ID,
+        _STAYS.ENTRY_DATE,
+        _STAYS.EXIT_DATE,
+        _STAYS.SCHOOL_YEAR,
+        _STAYS.CALENDAR_CODE,
     )
     students = table(records, Students.TABLE).select(
         student_now=Students.STUDENT_ID, school_now=Students.SCHOOL_ID
@@ -311,6 +329,8 @@ def _all_stays(records: TableProvider, as_of: Day) -> TableExpr:
         school_id=_SCHOOL_NOW,
         entry_date=null("date"),
         exit_date=null("date"),
+        school_year=null("int32"),
+        calendar_code=null("string"),
     )
     without = without.mutate(table_name=text(SchoolEnrollments.TABLE)).anti_join(
         sends_enrollments.select(Coverage.TABLE_NAME), [(Coverage.TABLE_NAME, Coverage.TABLE_NAME)]
@@ -319,6 +339,34 @@ def _all_stays(records: TableProvider, as_of: Day) -> TableExpr:
     stays = enrollments.union(without)
     stays = stays.inner_join(students, [(_STAYS.STUDENT_ID, _STUDENT_NOW)]).drop(_STUDENT_NOW)
     return stays.mutate(half_begun=sends_enrollments[Coverage.LAST_DATE].max().as_scalar())
+
+
+def _with_calendars(records: TableProvider, stays: TableExpr, as_of: Day) -> TableExpr:
+    """Stays with the code of the calendar that counts this year; empty for the common days."""
+    calendar = table(records, Calendar.TABLE)
+    begun = calendar.filter(calendar[Calendar.DATE] <= date_of(as_of))
+    this_year = begun[Calendar.SCHOOL_YEAR].max().as_scalar()
+    coded = (
+        calendar.filter(
+            calendar[Calendar.CALENDAR_CODE].notnull(),
+            calendar[Calendar.SCHOOL_YEAR] == this_year,
+        )
+        .select(
+            coded_school=Calendar.SCHOOL_ID,
+            coded_year=Calendar.SCHOOL_YEAR,
+            coded=Calendar.CALENDAR_CODE,
+        )
+        .distinct()
+    )
+    pairs = [
+        (_STAYS.SCHOOL_ID, _CODED_SCHOOL),
+        (_STAYS.SCHOOL_YEAR, _CODED_YEAR),
+        (_STAYS.CALENDAR_CODE, _CODED),
+    ]
+    named = stays.left_join(coded, pairs)
+    return named.mutate(code=named[_CODED].fill_null(text(""))).drop(
+        _CODED, _CODED_SCHOOL, _CODED_YEAR, _STAYS.SCHOOL_YEAR, _STAYS.CALENDAR_CODE
+    )
 
 
 def _daily_attendance(records: TableProvider, as_of: Day) -> TableExpr:

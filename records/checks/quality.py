@@ -243,7 +243,7 @@ def silent_schools(snapshot: Snapshot, today: date) -> list[SilentSchool]:
         if not create_views(engine, snapshot.path) >= {"calendar", "attendance_taken", "schools"}:
             return []
         rows = engine.execute(
-            "with days as (select c.school_id, c.date, state from calendar c"
+            "with days as (select distinct c.school_id, c.date, state from calendar c"
             "  join attendance_taken using (school_id, date)"
             "  where c.date < $today and c.school_year ="
             "    (select max(school_year) from calendar where date < $today)),"

@@ -257,7 +257,7 @@ from ids left join schools using (school_id) left join counts using (school_id)
 """
 
 _SCHOOL_DAYS = """
-select i.school_id, count(date) as school_days
+select i.school_id, count(distinct date) as school_days
 from (select school_id from schools union select school_id from enrolled) i
 left join (select school_id, date from year_days, today where date < day) using (school_id)
 group by all
@@ -270,7 +270,7 @@ with counts as (
     count(*) filter (days >= $fewest and missed >= $chronic * days - 1e-9) as chronic
   from students_days group by all
 ), taken as (
-  select school_id, count(*) filter (is_known and date < day) as days_known,
+  select school_id, count(distinct date) filter (is_known and date < day) as days_known,
     max(date) filter (state = 'taken') as last_taken
   from year_days, today group by all
 )

@@ -102,7 +102,9 @@ class Snapshot:
         source = file_as_sql(file, canonical)
         if source.startswith("read_parquet"):
             return self.connection.read_parquet(file)
-        return self.connection.sql(f"select * from {source}")
+        view = f"older_{name}"
+        self.engine.execute(f"create or replace temp view {view} as from {source}")
+        return self.connection.table(view)
 
     def from_clause(self, name: str) -> str:
         """What may follow FROM in a query to `engine`, for a canonical table.

@@ -35,7 +35,7 @@ def create_views(engine: duckdb.DuckDBPyConnection, folder: Path) -> frozenset[s
 def file_as_sql(file: Path, canonical: CanonicalTable) -> str:
     """What may follow FROM to read the rows of a table, null where the file lacks a column."""
     quoted = str(file).replace("'", "''")
-    missing = _missing_columns(file, canonical.name)
+    missing = _missing_columns(file, canonical.name, file.stat().st_mtime_ns)
     if not missing:
         return f"read_parquet('{quoted}')"
     names = ", ".join(
@@ -57,7 +57,7 @@ _SQL_TYPES = {
 
 
 @lru_cache(maxsize=500)
-def _missing_columns(file: Path, name: str) -> frozenset[str]:
-    """The columns of a table that its file lacks: files of a snapshot never change."""
+def _missing_columns(file: Path, name: str, written: int) -> frozenset[str]:
+    """The columns of a table that its file, as `written` then, lacks."""
     present = pq.read_schema(file).names
     return frozenset(column.name for column in TABLES[name].columns) - set(present)

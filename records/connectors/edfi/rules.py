@@ -26,6 +26,7 @@ from records.connectors.edfi.record import SCHOOL as _SCHOOL
 from records.connectors.edfi.record import STUDENT as _STUDENT
 from records.connectors.edfi.record import EdFiRecord, says_yes, student_of
 from records.connectors.edfi.school_days import (
+    CalendarKind,
     ClassAttendance,
     ClassMissed,
     SchoolCalendar,
@@ -198,6 +199,19 @@ class EdFiNormalizer:
         )
         self.sink.use(record.file)
 
+    def school_calendar(self, record: EdFiRecord) -> None:
+        grades = (_grade_level(child.code("GradeLevel")) for child in record.children("GradeLevel"))
+        self.calendar.add_calendar(
+            record.text(*_SCHOOL) or "",
+            _school_year(_school_year_text(record)),
+            record.text("CalendarCode") or "",
+            CalendarKind.of(
+                record.code("CalendarType") or "",
+                [grade for grade in grades if grade is not None],
+            ),
+        )
+        self.sink.use(record.file)
+
     def calendar_date(self, record: EdFiRecord) -> None:
         identity = ("CalendarReference", "CalendarIdentity")
         row = convert_row(
@@ -213,7 +227,8 @@ class EdFiNormalizer:
         for event, kind in kinds.items():
             self.sink.code("calendar", "CalendarEvent", event, kind is not None)
         if self.profile.has_classes(events):
-            self.calendar.add_school_day(row, record.file, record.line)
+            code = record.text(*identity, "CalendarCode") or ""
+            self.calendar.add_school_day(row, code, record.file, record.line)
         elif None in kinds.values():
             self.sink.ignore(
                 record.file, "CalendarDate of a kind whose meaning the profile does not state"
@@ -256,14 +271,19 @@ class EdFiNormalizer:
         student_id, school = record.text(*_STUDENT), record.text(*_SCHOOL)
         entry = record.text("EntryDate")
         grade = _grade_level(record.code("EntryGradeLevel"))
-        year = _school_year_text(record)
+        calendar = ("CalendarReference", "CalendarIdentity")
+        year_text = _school_year_text(record) or record.text(*calendar, "SchoolYear")
+        year = str(_school_year(year_text)) if year_text else _school_year_of_entry(entry)
         texts = {
             "student_id": student_id,
             "school_id": school,
             "entry_date": entry,
             "exit_date": record.text("ExitWithdrawDate"),
             "grade_level": None if grade is None else str(grade),
-            "school_year": str(_school_year(year)) if year else _school_year_of_entry(entry),
+            "school_year": year,
+            "calendar_code": self.calendar.followed_by(
+                school or "", int(year), record.text(*calendar, "CalendarCode"), grade
+            ),
         }
         row = convert_row(TABLES["school_enrollments"], texts)
         entered, left = row["entry_date"], row["exit_date"]
@@ -540,7 +560,7 @@ def _is_number(text: str | None) -> bool:
     return True
 
 
-def _school_year_of_entry(entry: str | None) -> str | None:
+def _school_year_of_entry(entry: str | None) -> str:
     """The school year of an entry date; one that begins in July or later ends in the next year."""
     try:
         day = date.fromisoformat((entry or "")[:10])
@@ -573,6 +593,7 @@ _RULES: dict[str, Callable[[EdFiNormalizer, EdFiRecord], None]] = {
     "CommunityProvider": EdFiNormalizer.provider,
     "Session": EdFiNormalizer.session,
     "GradingPeriod": EdFiNormalizer.grading_period,
+    "Calendar": EdFiNormalizer.school_calendar,
     "CalendarDate": EdFiNormalizer.calendar_date,
     "Course": EdFiNormalizer.course,
     "CourseOffering": EdFiNormalizer.course_offering,

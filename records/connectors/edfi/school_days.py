@@ -7,10 +7,12 @@ Both need the whole source, so they are written at the end.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from itertools import pairwise
 
 from records.canonical.quarantine import Value, convert_row
 from records.canonical.schema import ABSENT_STATUSES, TABLES
@@ -54,42 +56,110 @@ class _ListedDay:
     school: str
     day: date
     school_year: int
+    calendar: str
     file: str
     line: int
 
 
+@dataclass(frozen=True)
+class CalendarKind:
+    """Whom one calendar of a school is for: some grades, single students, or staff."""
+
+    grades: frozenset[int] = frozenset()
+    is_individual: bool = False
+    is_of_staff: bool = False
+
+    @classmethod
+    def of(cls, type_: str, grades: Iterable[int]) -> CalendarKind:
+        """By the code of a CalendarType and the grades of its GradeLevels.
+
+        Source: CalendarTypeDescriptor of Ed-Fi-Data-Standard v5.2 has IEP and Student Specific.
+        """
+        words = "".join(filter(str.isalpha, type_.lower()))
+        return cls(
+            frozenset(grades),
+            words in ("iep", "studentspecific"),
+            words.startswith(("teacher", "staff")),
+        )
+
+
+_ANYBODY = CalendarKind()
+
+
 @dataclass
 class SchoolCalendar:
-    """The calendar of every school of a source."""
+    """The calendars of every school of a source.
+
+    A school with one calendar has days without a code. Where several calendars of a school and year
+    overlap, each has its own days under its own code, and the days common to all of them stand
+    without one: they are the days of a student of whom it is not known which calendar they follow.
+    Calendars that follow one another are one. Those of single students, and those with less than
+    half of the days of the fullest, say nothing of other students; those of staff nothing at all.
+    """
 
     sink: RowSink
     listed: list[_ListedDay] = field(default_factory=list)
     closed: set[tuple[str, date]] = field(default_factory=set)
     terms: list[Term] = field(default_factory=list)
+    kinds: dict[tuple[str, int], dict[str, CalendarKind]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
 
-    def add_school_day(self, row: dict[str, Value], file: str, line: int) -> None:
-        """A day with classes, as a row of `calendar`."""
+    def add_calendar(self, school: str, school_year: int, code: str, kind: CalendarKind) -> None:
+        """A calendar, and whom it is for."""
+        self.kinds[school, school_year][calendar_digest(school, code)] = kind
+
+    def add_school_day(self, row: dict[str, Value], code: str, file: str, line: int) -> None:
+        """A day with classes, as a row of `calendar`, and the code of its calendar."""
+        school = str(row["school_id"])
         self.listed.append(
-            _ListedDay(str(row["school_id"]), row["date"], int(row["school_year"]), file, line)  # type: ignore[arg-type]
+            _ListedDay(
+                school=school,
+                day=row["date"],  # type: ignore[arg-type]
+                school_year=int(row["school_year"]),  # type: ignore[arg-type]
+                calendar=calendar_digest(school, code),
+                file=file,
+                line=line,
+            )
         )
+
+    def followed_by(
+        self, school: str, school_year: int, code: str | None, grade: int | None
+    ) -> str | None:
+        """The calendar that an enrollment names, or else the one calendar for its grade."""
+        if code:
+            return calendar_digest(school, code)
+        kinds = {
+            name: kind
+            for name, kind in self.kinds.get((school, school_year), {}).items()
+            if not (kind.is_individual or kind.is_of_staff)
+        }
+        own = [name for name, kind in kinds.items() if grade is not None and grade in kind.grades]
+        return own[0] if len(own) == 1 else None
 
     def finish(self) -> None:
         """Write the days: those listed, apart from summer terms, or else the weekdays of terms."""
         terms: dict[str, list[Term]] = defaultdict(list)
         for term in self.terms:
             terms[term.school].append(term)
+        years: dict[tuple[str, int], list[_ListedDay]] = defaultdict(list)
         held: dict[str, set[date]] = defaultdict(set)
         for listed in self.listed:
-            if _is_of_summer(listed.day, terms[listed.school]):
+            kind = self.kinds.get((listed.school, listed.school_year), {}).get(listed.calendar)
+            if kind is not None and kind.is_of_staff:
+                self.sink.ignore(listed.file, "a day of a calendar of staff")
+            elif _is_of_summer(listed.day, terms[listed.school]):
                 self.sink.ignore(listed.file, "a day of a summer term, apart from the school year")
-                continue
-            held[listed.school].add(listed.day)
-            self.sink.keep(
-                "calendar",
-                _day_row(listed.school, listed.day, listed.school_year),
-                listed.file,
-                listed.line,
+            else:
+                held[listed.school].add(listed.day)
+                years[listed.school, listed.school_year].append(listed)
+        for (school, year), days in years.items():
+            sparse = any(
+                term.school_year == year and _is_sparse(term, held[school])
+                for term in terms[school]
             )
+            common = None if sparse else self._common_days(school, year, days)
+            self._write(days, common)
         inferred = sum(self._infer(terms[school], held[school]) for school in sorted(terms))
         if inferred:
             self.sink.note(
@@ -98,21 +168,59 @@ class SchoolCalendar:
                 " calendar."
             )
 
+    def _common_days(
+        self, school: str, school_year: int, listed: Sequence[_ListedDay]
+    ) -> set[date] | None:
+        """The days common to the calendars of a school and year; None where there is but one."""
+        days: dict[str, set[date]] = defaultdict(set)
+        for one in listed:
+            days[one.calendar].add(one.day)
+        spans = sorted((min(own), max(own)) for own in days.values())
+        if all(last < first for (_, last), (first, _) in pairwise(spans)):
+            return None
+        kinds = self.kinds.get((school, school_year), {})
+        shared = [
+            own for name, own in days.items() if not kinds.get(name, _ANYBODY).is_individual
+        ] or list(days.values())
+        fullest = max(map(len, shared))
+        return set.intersection(*(own for own in shared if len(own) >= LISTED_SHARE * fullest))
+
+    def _write(self, listed: Sequence[_ListedDay], common: set[date] | None) -> None:
+        """Write the days of a school and year, under their codes if there are `common` days."""
+        pending = set(common or ())
+        for one in listed:
+            row = _day_row(one.school, one.day, one.school_year)
+            code = None if common is None else one.calendar
+            self.sink.keep("calendar", row | {"calendar_code": code}, one.file, one.line)
+            if one.day in pending:
+                pending.remove(one.day)
+                self.sink.derive("calendar", row, one.file, one.line)
+
     def _infer(self, terms: Sequence[Term], held: set[date]) -> int:
         """Add the weekdays of a school's terms to the days held, term by term; how many."""
         added = 0
         for term in sorted(terms, key=lambda term: term.school_year):
-            weekdays = list(term.weekdays())
-            listed = sum(day in held for day in weekdays)
-            if term.is_summer or listed >= LISTED_SHARE * len(weekdays):
+            if not _is_sparse(term, held):
                 continue
-            for day in weekdays:
+            for day in term.weekdays():
                 if day not in held and (term.school, day) not in self.closed:
                     held.add(day)
                     row = _day_row(term.school, day, term.school_year)
                     self.sink.derive("calendar", row, term.file, term.line)
                     added += 1
         return added
+
+
+def calendar_digest(school: str, code: str) -> str:
+    """What stands for a calendar: its code may tell of a student's plan, and is not stored."""
+    return hashlib.sha256(f"{school}\n{code}".encode()).hexdigest()[:12]
+
+
+def _is_sparse(term: Term, held: set[date]) -> bool:
+    """Whether a term of the school year has hardly any of its weekdays in the calendar."""
+    weekdays = list(term.weekdays())
+    listed = sum(day in held for day in weekdays)
+    return not term.is_summer and listed < LISTED_SHARE * len(weekdays)
 
 
 def _is_of_summer(day: date, terms: Iterable[Term]) -> bool:

@@ -91,6 +91,7 @@ def _extension(name: str, stays_empty: str, student_column: str = "userSourcedId
     named = [
         (student_column if column.name == "student_id" else column.name, column.required)
         for column in canonical.columns
+        if column.name != "calendar_code"  # OneRoster has one calendar a school
     ]
     return SourceFile(
         tuple(column for column, required in named if required),
