@@ -86,7 +86,7 @@ def districts(draw: st.DrawFn) -> Rows:
     late = {
         (e["student_id"], e["school_id"], e["date"])
         for e in events.values()
-        if e["status"] == "tardy"
+        if e["status"] in ("tardy", "present")
     }
     kept = [
         event

@@ -41,6 +41,7 @@ from records.connectors.profiles.profile import (
     standard_profile,
 )
 from records.connectors.protocol import RowSink
+from records.connectors.unknown_shares import UnknownShares
 
 NEVER_STORED_KINDS = {
     "StudentMigrantEducationProgramAssociation": "migrant status: never stored",
@@ -112,6 +113,7 @@ class EdFiNormalizer:
         self.facts = StudentCharacteristics(self.sink, self.withheld_characteristics)
         self.calendar = SchoolCalendar(self.sink)
         self.classes = ClassAttendance(self.sink, self.profile)
+        self.parts = UnknownShares(self.sink, self.profile.source)
 
     def add(self, record: EdFiRecord) -> None:
         """Pass one record to its rule; a bad value quarantines this record alone."""
@@ -151,6 +153,7 @@ class EdFiNormalizer:
         )
         self.calendar.finish()
         self.classes.finish()
+        self.parts.finish()
 
     def add_row(self, table: str, texts: dict[str, str | None], record: EdFiRecord) -> None:
         self._add_row_at(table, texts, record.file, record.line)
@@ -301,7 +304,7 @@ class EdFiNormalizer:
 
     def attendance(self, record: EdFiRecord) -> None:
         in_section = record.kind == "StudentSectionAttendanceEvent"
-        code = self._attendance_code(record)
+        code = self._attendance_code(record, in_section)
         if code.status == IGNORED:
             self.sink.ignore(record.file, "attendance code that says nothing of the day")
             return
@@ -345,8 +348,8 @@ class EdFiNormalizer:
             str(row["school_id"])
         ] += 1
 
-    def _attendance_code(self, record: EdFiRecord) -> AttendanceCode:
-        """What the record's code means.
+    def _attendance_code(self, record: EdFiRecord, in_section: bool) -> AttendanceCode:
+        """What the record's code means; part of a class is no part of the day.
 
         Raises:
             BadValue: nobody has stated what it means.
@@ -357,7 +360,11 @@ class EdFiNormalizer:
             or ""
         )
         code = self.profile.attendance(recorded)
-        self.sink.code("attendance_events", "AttendanceEventCategory", recorded, code is not None)
+        is_understood = code is not None and (
+            in_section
+            or self.parts.says_how_much(recorded, code.status, _absent_share(record, code))
+        )
+        self.sink.code("attendance_events", "AttendanceEventCategory", recorded, is_understood)
         if code is None:
             raise BadValue(
                 "AttendanceEventCategory",

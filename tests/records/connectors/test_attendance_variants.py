@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from records.connectors.edfi.files import EdFiFiles
+from records.connectors.profiles.profile import read_profile
+from records.loading.load_history import code_warnings
 from tests.records.connectors.test_attendance_cases import SCHOOL_DAYS, features_on, load_case
 
 HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n<Interchange{} xmlns="http://ed-fi.org/5.2.0">{}</Interchange{}>'
@@ -196,3 +198,48 @@ def test_where_students_are_enrolled_once_for_all_years_every_open_stay_counts(t
         students=("1", "2", "3"),
     )
     assert frame["days_enrolled_year"].tolist() == [90, 90, 90]
+
+
+def test_an_absence_of_somebody_recorded_as_present_is_set_aside_and_counted(tmp_path: Path):
+    records = [absent("1", day) for day in LAST_5]
+    records += [absent("1", day, "In Attendance") for day in LAST_5[:3]]
+    records += [absent("1", SCHOOL_DAYS[0], share="0.5"), absent("1", SCHOOL_DAYS[0], "Present")]
+    folder = district(tmp_path / "in", records)
+    report, snapshot = load_case(EdFiFiles(), folder, tmp_path / "home")
+    assert features_on(snapshot).loc["1", "absent_days_year"] == 2.5
+    [reason] = {row.reason for row in snapshot.set_aside()}
+    assert "recorded as present on the same day" in reason
+    assert sum(file.quarantined for file in report.files) == 3
+
+
+def test_a_part_of_a_day_of_unknown_length_is_no_absence_and_is_named(tmp_path: Path):
+    records = [absent("1", day) for day in SCHOOL_DAYS[:5]]
+    records += [absent("1", day, "Partial") for day in LAST_5]
+    records += [absent("1", SCHOOL_DAYS[9], "Partial", "0.25")]
+    records += [absent("1", SCHOOL_DAYS[10], "Early departure")]
+    folder = district(tmp_path / "in", records)
+    report, snapshot = load_case(EdFiFiles(), folder, tmp_path / "home")
+    assert report.codes["AttendanceEventCategory"].codes == {"Partial": 5}
+    assert (
+        "5 are codes that nobody has explained ('Partial' 5)" in code_warnings(snapshot, "edfi")[0]
+    )
+    [note] = [note for note in report.notes if "how much" in note]
+    assert "5 ('Partial' 5)" in note and "profiles/edfi.toml" in note
+    assert '"Partial" = { status = "partial", absent_share = 0.25 }' in note
+    profile = tmp_path / "profiles" / "edfi.toml"
+    profile.parent.mkdir()
+    profile.write_text(
+        '[attendance.codes]\n"Partial" = { status = "partial", absent_share = 0.25 }\n'
+    )
+    connector = EdFiFiles(read_profile("edfi", tmp_path))
+    report, snapshot = load_case(connector, folder, tmp_path / "home")
+    assert not any("how much" in note for note in report.notes)
+    assert features_on(snapshot).loc["1", "absent_days_year"] == 5 + 6 * 0.25
+
+
+def test_a_few_parts_of_unknown_length_leave_the_other_days_known(tmp_path: Path):
+    records = [absent("1", day) for day in SCHOOL_DAYS[:80]] + [absent("1", LAST_5[0], "Partial")]
+    folder = district(tmp_path / "in", records)
+    report, snapshot = load_case(EdFiFiles(), folder, tmp_path / "home")
+    assert features_on(snapshot).loc["1", "absent_days_year"] == 80
+    assert any("how much: 1 ('Partial' 1)" in note for note in report.notes)
