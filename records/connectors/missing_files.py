@@ -64,6 +64,8 @@ _EDFI_RESOURCES = {
     "ed-fi/calendarDates": ("calendar",),
     "ed-fi/courses": (),
     "ed-fi/courseOfferings": (),
+    "ed-fi/sections": (),
+    "ed-fi/bellSchedules": (),
     "ed-fi/students": ("students",),
     "ed-fi/studentEducationOrganizationAssociations": ("characteristics",),
     "ed-fi/studentSchoolAssociations": ("school_enrollments",),

@@ -173,6 +173,26 @@ RESOURCES: tuple[EdFiResource, ...] = (
         "local course titles",
     ),
     EdFiResource(
+        "ed-fi/sections",
+        "Section",
+        _fields(
+            "sectionIdentifier",
+            courseOfferingReference=_SECTION,
+            classPeriods=_fields(classPeriodReference=_fields("classPeriodName")),
+        ),
+        "when a class meets (worked out from the absences)",
+    ),
+    EdFiResource(
+        "ed-fi/bellSchedules",
+        "BellSchedule",
+        _fields(
+            schoolReference=_SCHOOL,
+            classPeriods=_fields(classPeriodReference=_fields("classPeriodName")),
+            dates=_fields("date"),
+        ),
+        "which classes meet on which days (worked out from the absences)",
+    ),
+    EdFiResource(
         "ed-fi/students",
         "Student",
         _fields("studentUniqueId", "firstName", "lastSurname", "birthDate"),

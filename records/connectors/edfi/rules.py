@@ -30,6 +30,7 @@ from records.connectors.edfi.school_days import (
     ClassAttendance,
     ClassMissed,
     SchoolCalendar,
+    Section,
     Term,
     is_absence,
 )
@@ -151,8 +152,7 @@ class EdFiNormalizer:
         self.facts.finish(
             {student: (pending.file, pending.line) for student, pending in self.students.items()}
         )
-        self.calendar.finish()
-        self.classes.finish()
+        self.classes.finish(self.calendar.finish())
         self.parts.finish()
 
     def add_row(self, table: str, texts: dict[str, str | None], record: EdFiRecord) -> None:
@@ -373,11 +373,46 @@ class EdFiNormalizer:
             )
         return code
 
+    def section(self, record: EdFiRecord) -> None:
+        """A section, and the periods of the day in which it meets."""
+        offering = ("CourseOfferingReference", "CourseOfferingIdentity")
+        school = record.text(*offering, *_SCHOOL) or record.text(*_SCHOOL) or ""
+        periods = [
+            period.text("ClassPeriodReference", "ClassPeriodIdentity", "ClassPeriodName")
+            for period in record.children("ClassPeriodReference")
+        ]
+        name = _section_name(
+            record.text("SectionIdentifier") or record.text("UniqueSectionCode"),
+            record.text(*offering, "LocalCourseCode"),
+        )
+        self.classes.meetings.periods[school, name].update(p for p in periods if p)
+        self.sink.use(record.file)
+
+    def bell_schedule(self, record: EdFiRecord) -> None:
+        """The periods that meet on some days; without days it says nothing of any."""
+        school = record.text(*_SCHOOL) or ""
+        reference = ("ClassPeriodReference", "ClassPeriodIdentity", "ClassPeriodName")
+        periods = {
+            period.text(*path, *reference)
+            for path in ((), ("MeetingTime",))
+            for period in record.children((*path, *reference)[0])
+        }
+        days = [day.text("Date") for day in record.children("Date")]
+        days += [
+            day.text("CalendarDateReference", "CalendarDateIdentity", "Date")
+            for day in record.children("CalendarDateReference")
+        ]
+        column = TABLES["calendar"].column("date")
+        for day in days:
+            held = self.classes.meetings.held[school, convert(column, day)]  # type: ignore[index]
+            held.update(period for period in periods if period)
+        self.sink.use(record.file)
+
     def section_enrollment(self, record: EdFiRecord) -> None:
         student = record.text(*_STUDENT) or ""
         column = TABLES["school_enrollments"].column("exit_date")
         begin, end = (convert(column, record.text(name)) for name in ("BeginDate", "EndDate"))
-        self.classes.enrolled[student].append((begin, end))  # type: ignore[arg-type]
+        self.classes.enrolled[student].append((_section_of(record), begin, end))  # type: ignore[arg-type]
         self.sink.use(record.file)
 
     def gradebook_entry(self, record: EdFiRecord) -> None:
@@ -522,14 +557,18 @@ def _grade_level(code: str | None) -> int | None:
         return None
 
 
-def _section_of(record: EdFiRecord) -> str:
+def _section_of(record: EdFiRecord) -> Section:
     section = ("SectionReference", "SectionIdentity")
-    names = (
+    name = _section_name(
         record.text(*section, "SectionIdentifier") or record.text(*section, "UniqueSectionCode"),
         record.text(*_COURSE_OFFERING, "LocalCourseCode"),
         record.text(*section, "ClassPeriodName"),
     )
-    return " ".join(name for name in names if name)
+    return record.text(*_COURSE_OFFERING, *_SCHOOL) or record.text(*section, *_SCHOOL) or "", name
+
+
+def _section_name(*parts: str | None) -> str:
+    return " ".join(part for part in parts if part)
 
 
 def _absent_share(record: EdFiRecord, code: AttendanceCode) -> str | None:
@@ -604,6 +643,8 @@ _RULES: dict[str, Callable[[EdFiNormalizer, EdFiRecord], None]] = {
     "CalendarDate": EdFiNormalizer.calendar_date,
     "Course": EdFiNormalizer.course,
     "CourseOffering": EdFiNormalizer.course_offering,
+    "Section": EdFiNormalizer.section,
+    "BellSchedule": EdFiNormalizer.bell_schedule,
     "Student": EdFiNormalizer.student,
     "StudentEducationOrganizationAssociation": EdFiNormalizer.student_organization,
     "StudentSchoolAssociation": EdFiNormalizer.enrollment,
