@@ -12,6 +12,7 @@ from datetime import date
 
 import duckdb
 
+from records.loading.coverage import EXPECTED_ENTRIES, USUAL_SHARE
 from records.snapshots.snapshot import Snapshot
 from records.snapshots.views import create_views
 
@@ -67,12 +68,15 @@ class SilentSchool:
     Attributes:
         since: the last school day on which it took attendance this year; None where there is none.
         days: school days since then, up to yesterday.
+        is_unknown: whether these days are unknown of its students. Those of a school that is too
+            small to be doubted (`records.loading.coverage`) count as attended.
     """
 
     name: str
     since: date | None
     days: int
     school_id: str
+    is_unknown: bool = True
 
 
 _KINDS_OF_RECORDS = (
@@ -237,7 +241,8 @@ def attendance_gaps(snapshot: Snapshot, today: date) -> list[AttendanceGap]:
 def silent_schools(snapshot: Snapshot, today: date) -> list[SilentSchool]:
     """Schools without attendance on more than `MAX_GAP_DAYS` school days up to yesterday, by name.
 
-    A whole district that is silent is among `attendance_gaps` too.
+    A school too small to be doubted is among them once as many entries should have come as would be
+    asked of a larger one. A whole district that is silent is among `attendance_gaps` too.
     """
     with duckdb.connect() as engine:
         if not create_views(engine, snapshot.path) >= {"calendar", "attendance_taken", "schools"}:
@@ -248,12 +253,21 @@ def silent_schools(snapshot: Snapshot, today: date) -> list[SilentSchool]:
             "  where c.date < $today and c.school_year ="
             "    (select max(school_year) from calendar where date < $today)),"
             " last as (select school_id, max(date) filter (state = 'taken') as since"
-            "  from days group by school_id)"
-            " select coalesce(name, school_id) as name, since, count(*) as silent, school_id"
+            "  from days group by school_id),"
+            " sizes as (select school_id, count(*) as size from students group by school_id)"
+            " select coalesce(name, school_id) as name, since, count(*) as silent, school_id,"
+            "  bool_or(state = 'missing') as is_unknown"
             " from days join last using (school_id) join schools using (school_id)"
+            "  left join sizes using (school_id)"
             " where date > coalesce(since, date '1900-01-01') group by all"
-            " having bool_or(state = 'missing') and silent > $most order by name",
-            {"today": today, "most": MAX_GAP_DAYS},
+            " having silent > $most and (is_unknown or"
+            "  silent * coalesce(any_value(size), 0) * $usual >= $expected) order by name",
+            {
+                "today": today,
+                "most": MAX_GAP_DAYS,
+                "usual": USUAL_SHARE,
+                "expected": EXPECTED_ENTRIES,
+            },
         ).fetchall()
     return [SilentSchool(*row) for row in rows]
 
