@@ -159,11 +159,17 @@ class EdFiNormalizer:
         self._add_row_at(table, texts, record.file, record.line)
 
     def school(self, record: EdFiRecord) -> None:
+        self.calendar.schools.add(record.text("SchoolId") or "")
         self.add_row(
             "schools",
             {"school_id": record.text("SchoolId"), "name": record.text("NameOfInstitution")},
             record,
         )
+
+    def district(self, record: EdFiRecord) -> None:
+        """A district, whose own calendar is that of its schools in version 2 of the standard."""
+        self.calendar.districts.add(record.text("LocalEducationAgencyId") or "")
+        self.sink.ignore(record.file, f"{record.kind}: not used")
 
     def provider(self, record: EdFiRecord) -> None:
         self.providers[record.text("CommunityProviderId") or ""] = (
@@ -217,15 +223,28 @@ class EdFiNormalizer:
 
     def calendar_date(self, record: EdFiRecord) -> None:
         identity = ("CalendarReference", "CalendarIdentity")
+        organization = ("EducationOrganizationReference", "EducationOrganizationIdentity")
+        day, year = record.text("Date"), record.text(*identity, "SchoolYear")
+        school = (
+            record.text(*identity, *_SCHOOL)
+            or record.text(*organization, "EducationOrganizationId")  # in version 2 of the standard
+            or record.text(*_SCHOOL)
+        )
+        is_version_2 = not record.text(*identity, *_SCHOOL)
         row = convert_row(
             TABLES["calendar"],
             {
-                "school_id": record.text(*identity, *_SCHOOL),
-                "date": record.text("Date"),
-                "school_year": str(_school_year(record.text(*identity, "SchoolYear"))),
+                "school_id": school,
+                "date": day,
+                "school_year": _school_year_of_entry(day, "Date")
+                if is_version_2 and not year
+                else str(_school_year(year)),
             },
         )
-        events = [event.code("CalendarEvent") or "" for event in record.children("CalendarEvent")]
+        events = [
+            event.code("CalendarEvent", "CalendarEvent") or event.code("CalendarEvent") or ""
+            for event in record.children("CalendarEvent")
+        ]
         kinds = {event: self.profile.is_school_day(event) for event in events}
         for event, kind in kinds.items():
             self.sink.code("calendar", "CalendarEvent", event, kind is not None)
@@ -606,14 +625,12 @@ def _is_number(text: str | None) -> bool:
     return True
 
 
-def _school_year_of_entry(entry: str | None) -> str:
-    """The school year of an entry date; one that begins in July or later ends in the next year."""
+def _school_year_of_entry(entry: str | None, column: str = "EntryDate") -> str:
+    """The school year of a date; one in July or later is of the year that ends in the next."""
     try:
         day = date.fromisoformat((entry or "")[:10])
     except ValueError:
-        raise BadValue(
-            "EntryDate", f"EntryDate is {entry!r}; a date must look like 2021-08-23"
-        ) from None
+        raise BadValue(column, f"{column} is {entry!r}; a date must look like 2021-08-23") from None
     return str(day.year + 1 if day.month >= 7 else day.year)
 
 
@@ -636,6 +653,7 @@ def _year_of_period(record: EdFiRecord, *within: str) -> int:
 
 _RULES: dict[str, Callable[[EdFiNormalizer, EdFiRecord], None]] = {
     "School": EdFiNormalizer.school,
+    "LocalEducationAgency": EdFiNormalizer.district,
     "CommunityProvider": EdFiNormalizer.provider,
     "Session": EdFiNormalizer.session,
     "GradingPeriod": EdFiNormalizer.grading_period,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from itertools import pairwise
 
@@ -70,6 +70,7 @@ class _ListedDay:
     calendar: str
     file: str
     line: int
+    is_of_district: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,15 @@ class SchoolCalendar:
     without one: they are the days of a student of whom it is not known which calendar they follow.
     Calendars that follow one another are one. Those of single students, and those with less than
     half of the days of the fullest, say nothing of other students; those of staff nothing at all.
+    The days of a district are those of its schools that have no day of their own in that year.
     """
 
     sink: RowSink
     listed: list[_ListedDay] = field(default_factory=list)
     closed: set[tuple[str, date]] = field(default_factory=set)
     terms: list[Term] = field(default_factory=list)
+    schools: set[str] = field(default_factory=set)
+    districts: set[str] = field(default_factory=set)
     kinds: dict[tuple[str, int], dict[str, CalendarKind]] = field(
         default_factory=lambda: defaultdict(dict)
     )
@@ -159,12 +163,17 @@ class SchoolCalendar:
             terms[term.school].append(term)
         years: dict[tuple[str, int], list[_ListedDay]] = defaultdict(list)
         held: dict[str, set[date]] = defaultdict(set)
-        for listed in self.listed:
+        closed_everywhere = {day for school, day in self.closed if school in self.districts}
+        self.closed |= {(school, day) for school in self.schools for day in closed_everywhere}
+        for listed in self._by_school():
             kind = self.kinds.get((listed.school, listed.school_year), {}).get(listed.calendar)
             if kind is not None and kind.is_of_staff:
                 self.sink.ignore(listed.file, "a day of a calendar of staff")
             elif _is_of_summer(listed.day, terms[listed.school]):
-                self.sink.ignore(listed.file, "a day of a summer term, apart from the school year")
+                if not listed.is_of_district:
+                    self.sink.ignore(
+                        listed.file, "a day of a summer term, apart from the school year"
+                    )
             else:
                 held[listed.school].add(listed.day)
                 years[listed.school, listed.school_year].append(listed)
@@ -183,6 +192,18 @@ class SchoolCalendar:
                 " calendar."
             )
         return held
+
+    def _by_school(self) -> Iterator[_ListedDay]:
+        """Every listed day of a school; those of a district once for each of its schools."""
+        own = {(one.school, one.school_year) for one in self.listed}
+        for one in self.listed:
+            if one.school not in self.districts - self.schools:
+                yield one
+                continue
+            self.sink.use(one.file)
+            for school in sorted(self.schools):
+                if (school, one.school_year) not in own:
+                    yield replace(one, school=school, is_of_district=True)
 
     def _common_days(
         self, school: str, school_year: int, listed: Sequence[_ListedDay]
@@ -207,7 +228,8 @@ class SchoolCalendar:
         for one in listed:
             row = _day_row(one.school, one.day, one.school_year)
             code = None if common is None else one.calendar
-            self.sink.keep("calendar", row | {"calendar_code": code}, one.file, one.line)
+            add = self.sink.derive if one.is_of_district else self.sink.keep
+            add("calendar", row | {"calendar_code": code}, one.file, one.line)
             if one.day in pending:
                 pending.remove(one.day)
                 self.sink.derive("calendar", row, one.file, one.line)

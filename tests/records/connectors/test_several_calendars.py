@@ -247,3 +247,31 @@ def test_an_api_says_as_much_of_days_as_the_files(tmp_path: Path):
     row = features_on(Snapshot.current(tmp_path / "home")).loc["1"]
     assert row["days_enrolled_year"] == 60
     assert row["absent_days_year"] == 0.5
+
+
+@pytest.mark.parametrize("owner", ["100", "9"])
+def test_version_2_lists_the_days_of_a_school_or_of_its_district(tmp_path: Path, owner: str):
+    source = district(tmp_path / "in", [absent("1", LAST_5[0])])
+    days = "".join(
+        f"<CalendarDate><Date>{day}</Date><CalendarEvent><CalendarEvent><CodeValue>"
+        f"{'Holiday' if day in AWAY else 'Instructional day'}</CodeValue></CalendarEvent>"
+        "<EventDuration>1</EventDuration></CalendarEvent><EducationOrganizationReference>"
+        f"<EducationOrganizationIdentity><EducationOrganizationId>{owner}"
+        "</EducationOrganizationId></EducationOrganizationIdentity>"
+        "</EducationOrganizationReference></CalendarDate>"
+        for day in SCHOOL_DAYS
+    )
+    (source / "EducationOrgCalendar.xml").write_text(
+        HEAD.format("EducationOrgCalendar", days, "EducationOrgCalendar")
+    )
+    (source / "EducationOrganization.xml").write_text(
+        HEAD.format(
+            "EducationOrganization",
+            "<LocalEducationAgency><LocalEducationAgencyId>9</LocalEducationAgencyId>"
+            "</LocalEducationAgency><School><SchoolId>100</SchoolId></School>",
+            "EducationOrganization",
+        )
+    )
+    report, snapshot = load_case(EdFiFiles(), source, tmp_path / "home")
+    assert days_of(snapshot) == [70]
+    assert not any(file.quarantined for file in report.files)
