@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from features.expressions import Day, TableExpr, date_of, descending, row_number, table, window
+from records.access.expressions import (
+    Day,
+    TableExpr,
+    date_of,
+    descending,
+    row_number,
+    table,
+    window,
+)
 from records.access.scoped_records import ScopedRecords
 from records.canonical.columns import Assessments, ColumnName
 

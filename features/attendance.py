@@ -1,65 +1,39 @@
 """Attendance features, from the school days of every stay of a student at a school.
 
-A day counts when the student was enrolled on it, classes were held, and the school took attendance
-(`records.loading.coverage`). A student without an entry on such a day was at school. Of
-days on which nobody took attendance nothing is known, and they count neither way; where no day
-counts, every attendance feature is missing.
+Which days count, and what was missed of them, is said in `records.access.attendance_days`; where no
+day counts, every attendance feature is missing.
 
-A day is missed as far as its entries say: half a day and another half are one day, never more. Days
-are counted back from the last one that counts, which is 1. A run of absences is of days of which
-more than half was missed; the sums and rates are of parts of days. Source of what a day absent is:
-U.S. Department of Education, EDFacts file C195, which counts a day of which at least half was
-missed; with parts of days added up, a student who misses half of 18 days has missed 9.
+Days are counted back from the last one that counts, which is 1. A run of absences is of days of
+which more than half was missed; the sums and rates are of parts of days. Source of what a day
+absent is: U.S. Department of Education, EDFacts file C195, which counts a day of which at least
+half was missed; with parts of days added up, a student who misses half of 18 days has missed 9.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from features.expressions import (
+from records.access.attendance_days import CountedDays, days_of_students
+from records.access.expressions import (
     Day,
     TableExpr,
     date_of,
     descending,
-    earlier,
     known_where,
-    null,
     row_number,
-    smaller,
     table,
-    text,
     window,
 )
 from records.access.scoped_records import ScopedRecords
-from records.canonical.columns import (
-    AttendanceEvents,
-    AttendanceTaken,
-    Calendar,
-    ColumnName,
-    Coverage,
-    SchoolEnrollments,
-    Students,
-)
-from records.canonical.schema import ABSENT_STATUSES
+from records.canonical.columns import ColumnName, SchoolEnrollments, Students
 
 
-class StudentDays:
-    """The columns of `student_days`.
+class StudentDays(CountedDays):
+    """The columns of `student_days`: those of days that count, with 0 where there is no entry.
 
-    `ABSENT`, `EXCUSED` and `UNEXCUSED` are shares of the day, 0 to 1; of an absence that is neither
-    excused nor unexcused on record only `ABSENT` speaks. `LATE` and `MONDAY` are 0 or 1.
-    `DAYS_SINCE` is how many school days the school has had since.
+    `MONDAY` is 0 or 1, `DAYS_AGO` the place of the day, counted back from the last, which is 1.
     """
 
-    STUDENT_ID = Students.STUDENT_ID
-    DATE = Calendar.DATE
-    ABSENT = ColumnName("absent")
-    EXCUSED = ColumnName("excused")
-    UNEXCUSED = ColumnName("unexcused")
-    LATE = ColumnName("late")
     MONDAY = ColumnName("monday")
     DAYS_AGO = ColumnName("days_ago")
-    DAYS_SINCE = ColumnName("days_since")
 
 
 MOST_OF_A_DAY = 0.5
@@ -69,28 +43,7 @@ MOST_DAYS_SINCE = 2
 """School days since the last one on record after which nothing is said of the last days: the school
 has gone silent, or the student has left."""
 
-_ONE_YEAR = timedelta(days=365)
-_STAYS = SchoolEnrollments
-_EVENT_STUDENT, _EVENT_DATE, _EVENT_SCHOOL = (
-    ColumnName("event_student"),
-    ColumnName("event_date"),
-    ColumnName("event_school"),
-)
-_TAKEN_SCHOOL, _TAKEN_DATE = ColumnName("taken_school"), ColumnName("taken_date")
-_TWO_STUDENT, _OTHER_SCHOOL, _OTHER_ENTRY, _OTHER_EXIT = (
-    ColumnName("two_student"),
-    ColumnName("other_school"),
-    ColumnName("other_entry"),
-    ColumnName("other_exit"),
-)
-_HALF_BEGUN, _YEAR_BEGAN = ColumnName("half_begun"), ColumnName("year_began")
-_ENROLLING = timedelta(days=60)
-"""How long before the first school day a school year's enrollments may begin."""
-
-_SCHOOL_NOW, _STUDENT_NOW = ColumnName("school_now"), ColumnName("student_now")
-_CHOICE, _SCHOOLS_THAT_DAY = ColumnName("choice"), ColumnName("schools_that_day")
-_AWAY, _EVER_TAKEN = ColumnName("away"), ColumnName("ever_taken")
-_SCHOOL_DAYS, _SCHOOL_DAY_NUMBER = ColumnName("school_days"), ColumnName("school_day_number")
+_AWAY = ColumnName("away")
 _LAST_10, _CHANGE, _CURRENT_RUN = (
     ColumnName("absences_last_10"),
     ColumnName("absence_change"),
@@ -125,29 +78,20 @@ def student_days(records: ScopedRecords, as_of: Day, settled: Day | None = None)
         settled: the last day that may count without an entry at a school so small that nobody need
             have been absent; `as_of` if left out. On a page that stands on today it is yesterday:
             nobody knows yet who is at school today.
-
-    Days before the student entered, after the student left and between two stays are left out. On a
-    day at two schools the student's school now counts, else the one entered last.
     """
-    taken = _days_taken(records, as_of, as_of if settled is None else settled)
-    stays = _all_stays(records, as_of)
-    in_two = _students_at_two_schools(stays)
-    pairs = [(_STAYS.STUDENT_ID, _TWO_STUDENT)]
-    events = _daily_attendance(records, as_of)
-    days = _days_at_one_school(stays.anti_join(in_two, pairs), taken, events).union(
-        _days_at_two_schools(stays.semi_join(in_two, pairs), taken, events)
-    )
-    newest_first = window(Students.STUDENT_ID, order_by=[descending(Calendar.DATE)])
+    days = days_of_students(records, as_of, as_of if settled is None else settled)
+    newest_first = window(Students.STUDENT_ID, order_by=[descending(StudentDays.DATE)])
     return days.select(
-        Students.STUDENT_ID,
-        Calendar.DATE,
+        StudentDays.STUDENT_ID,
+        StudentDays.DATE,
         absent=days[StudentDays.ABSENT].fill_null(0.0),
         excused=days[StudentDays.EXCUSED].fill_null(0.0),
         unexcused=days[StudentDays.UNEXCUSED].fill_null(0.0),
         late=days[StudentDays.LATE].fill_null(0),
-        monday=(days[Calendar.DATE].day_of_week.index() == 0).cast("int64"),
+        monday=(days[StudentDays.DATE].day_of_week.index() == 0).cast("int64"),
         days_ago=row_number().over(newest_first) + 1,
         days_since=days[StudentDays.DAYS_SINCE],
+        school_id=days[StudentDays.SCHOOL_ID],
     )
 
 
@@ -226,213 +170,6 @@ def grade_level(records: ScopedRecords, as_of: Day) -> TableExpr:
     return joined.select(
         Students.STUDENT_ID,
         grade_level=joined[_STAY_GRADE].fill_null(joined[Students.GRADE_LEVEL]),
-    )
-
-
-_OF_A_DAY = (
-    Students.STUDENT_ID,
-    Calendar.DATE,
-    StudentDays.DAYS_SINCE,
-    StudentDays.ABSENT,
-    StudentDays.EXCUSED,
-    StudentDays.UNEXCUSED,
-    StudentDays.LATE,
-)
-
-
-def _days_at_one_school(stays: TableExpr, taken: TableExpr, events: TableExpr) -> TableExpr:
-    """The days that count of students who were never at two schools at once, with their entries."""
-    return _with_entries(_days_of_stays(stays, taken), _capped(events))
-
-
-def _days_at_two_schools(stays: TableExpr, taken: TableExpr, events: TableExpr) -> TableExpr:
-    """The days that count of the others: each day at the one school that counts that day."""
-    days = _days_of_stays(stays, taken)
-    one_day = (Students.STUDENT_ID, Calendar.DATE)
-    days = days.mutate(
-        choice=row_number().over(
-            window(
-                *one_day,
-                order_by=[
-                    descending((days[_SCHOOL_NOW] == days[_STAYS.SCHOOL_ID]).fill_null(False)),
-                    descending(_STAYS.ENTRY_DATE),
-                    _STAYS.SCHOOL_ID,
-                ],
-            )
-        ),
-        schools_that_day=days[_STAYS.SCHOOL_ID].nunique().over(window(*one_day)),
-    )
-    days = days.filter(days[_CHOICE] == 0)
-    return _with_entries(days, _missed(days, events))
-
-
-def _with_entries(days: TableExpr, missed: TableExpr) -> TableExpr:
-    """Days with what was missed of them, in the columns `_OF_A_DAY`."""
-    return days.left_join(
-        missed, [(Students.STUDENT_ID, _EVENT_STUDENT), (Calendar.DATE, _EVENT_DATE)]
-    ).select(*_OF_A_DAY)
-
-
-def _days_of_stays(stays: TableExpr, taken: TableExpr) -> TableExpr:
-    """One row a stay and day within it on which its school took attendance."""
-    days = stays.inner_join(taken, [(_STAYS.SCHOOL_ID, Calendar.SCHOOL_ID)])
-    day, entered, left = days[Calendar.DATE], days[_STAYS.ENTRY_DATE], days[_STAYS.EXIT_DATE]
-    begun = earlier(days[_YEAR_BEGAN], _ENROLLING)
-    return days.filter(
-        entered.isnull() | (day >= entered),
-        left.isnull() | (day <= left),
-        left.notnull()
-        | (entered >= begun).fill_null(True)
-        | (days[_HALF_BEGUN] < begun).fill_null(True),
-    )
-
-
-def _students_at_two_schools(stays: TableExpr) -> TableExpr:
-    """The students of whom two stays have a day in common."""
-    others = stays.select(
-        two_student=_STAYS.STUDENT_ID,
-        other_school=_STAYS.SCHOOL_ID,
-        other_entry=_STAYS.ENTRY_DATE,
-        other_exit=_STAYS.EXIT_DATE,
-    ).view()
-    pairs = stays.inner_join(others, [(_STAYS.STUDENT_ID, _TWO_STUDENT)])
-    entered, left = pairs[_STAYS.ENTRY_DATE], pairs[_STAYS.EXIT_DATE]
-    entered_other, left_other = pairs[_OTHER_ENTRY], pairs[_OTHER_EXIT]
-    is_another = (pairs[_STAYS.SCHOOL_ID] != pairs[_OTHER_SCHOOL]) | (entered != entered_other)
-    return (
-        pairs.filter(
-            is_another,
-            left_other.isnull() | (entered <= left_other),
-            left.isnull() | (entered_other <= left),
-        )
-        .select(_TWO_STUDENT)
-        .distinct()
-    )
-
-
-def _days_taken(records: ScopedRecords, as_of: Day, settled: Day) -> TableExpr:
-    """The school days of this school year on which each school took attendance, and days since.
-
-    A school year that began more than a year before `as_of` is not this one, whatever came last;
-    and before any school has taken attendance in a year, no day of it counts.
-    """
-    calendar = table(records, Calendar.TABLE)
-    calendar = calendar.filter(calendar[Calendar.DATE] <= date_of(as_of))
-    calendar = calendar.filter(
-        calendar[Calendar.SCHOOL_YEAR] == calendar[Calendar.SCHOOL_YEAR].max().as_scalar()
-    )
-    calendar = calendar.filter(
-        calendar[Calendar.DATE].min().as_scalar() > date_of(as_of - _ONE_YEAR)
-    )
-    taken = table(records, AttendanceTaken.TABLE).select(
-        AttendanceTaken.STATE,
-        taken_school=AttendanceTaken.SCHOOL_ID,
-        taken_date=AttendanceTaken.DATE,
-    )
-    days = calendar.inner_join(
-        taken, [(Calendar.SCHOOL_ID, _TAKEN_SCHOOL), (Calendar.DATE, _TAKEN_DATE)]
-    )
-    is_taken = days[AttendanceTaken.STATE] == "taken"
-    is_quiet = days[AttendanceTaken.STATE] == "quiet"
-    is_settled = days[Calendar.DATE] <= date_of(settled)
-    of_school = window(Calendar.SCHOOL_ID)
-    in_order = window(Calendar.SCHOOL_ID, order_by=[Calendar.DATE])
-    days = days.mutate(
-        ever_taken=is_taken.any().over(window()),
-        year_began=days[Calendar.DATE].min().over(window()),
-        school_day_number=row_number().over(in_order) + 1,
-        school_days=is_settled.cast("int64").sum().over(of_school),
-    )
-    days = days.mutate(days_since=days[_SCHOOL_DAYS] - days[_SCHOOL_DAY_NUMBER])
-    return days.filter(days[_EVER_TAKEN], is_taken | (is_quiet & is_settled)).select(
-        Calendar.SCHOOL_ID, Calendar.DATE, StudentDays.DAYS_SINCE, _YEAR_BEGAN
-    )
-
-
-def _all_stays(records: ScopedRecords, as_of: Day) -> TableExpr:
-    """Every stay that began up to `as_of`, beside the student's school now.
-
-    Where the district sends no enrollments at all, a student is at the school now, on every day.
-    `_HALF_BEGUN` is the day by which half of the open stays had begun: where that is this year, an
-    open stay of an earlier year is one that nobody closed.
-    """
-    enrollments = table(records, SchoolEnrollments.TABLE)
-    enrollments = enrollments.filter(enrollments[_STAYS.ENTRY_DATE] <= date_of(as_of))
-    enrollments = enrollments.select(
-        _STAYS.STUDENT_ID, _STAYS.SCHOOL_ID, _STAYS.ENTRY_DATE, _STAYS.EXIT_DATE
-    )
-    students = table(records, Students.TABLE).select(
-        student_now=Students.STUDENT_ID, school_now=Students.SCHOOL_ID
-    )
-    coverage = table(records, Coverage.TABLE)
-    sends_enrollments = coverage.filter(coverage[Coverage.TABLE_NAME] == SchoolEnrollments.TABLE)
-    without = students.select(
-        student_id=_STUDENT_NOW,
-        school_id=_SCHOOL_NOW,
-        entry_date=null("date"),
-        exit_date=null("date"),
-    )
-    without = without.mutate(table_name=text(SchoolEnrollments.TABLE)).anti_join(
-        sends_enrollments.select(Coverage.TABLE_NAME), [(Coverage.TABLE_NAME, Coverage.TABLE_NAME)]
-    )
-    without = without.drop(Coverage.TABLE_NAME)
-    stays = enrollments.union(without)
-    stays = stays.inner_join(students, [(_STAYS.STUDENT_ID, _STUDENT_NOW)]).drop(_STUDENT_NOW)
-    return stays.mutate(half_begun=sends_enrollments[Coverage.LAST_DATE].max().as_scalar())
-
-
-def _daily_attendance(records: ScopedRecords, as_of: Day) -> TableExpr:
-    """One row a student, school and day with an entry: how much of the day was missed, and how."""
-    events = table(records, AttendanceEvents.TABLE)
-    events = events.filter(events[AttendanceEvents.DATE] <= date_of(as_of))
-    status, share = events[AttendanceEvents.STATUS], events[AttendanceEvents.ABSENT_SHARE]
-    is_absent = status.isin(ABSENT_STATUSES).cast("float64")
-    is_partial = (status == "partial").cast("float64")
-    missed = is_absent * share.fill_null(1.0) + is_partial * share.fill_null(0.0)
-    events = events.mutate(
-        absent=missed,
-        excused=missed * (status == "absent_excused").cast("float64"),
-        unexcused=missed * (status == "absent_unexcused").cast("float64"),
-        late=(status == "tardy").cast("int64"),
-    )
-    return events.group_by(
-        event_student=events[AttendanceEvents.STUDENT_ID],
-        event_date=events[AttendanceEvents.DATE],
-        event_school=events[AttendanceEvents.SCHOOL_ID],
-    ).aggregate(
-        absent=events[StudentDays.ABSENT].sum(),
-        excused=events[StudentDays.EXCUSED].sum(),
-        unexcused=events[StudentDays.UNEXCUSED].sum(),
-        late=events[StudentDays.LATE].max(),
-    )
-
-
-def _missed(days: TableExpr, events: TableExpr) -> TableExpr:
-    """One row a student and day with an entry; at two schools, only the one that counts."""
-    matched = events.inner_join(
-        days, [(_EVENT_STUDENT, Students.STUDENT_ID), (_EVENT_DATE, Calendar.DATE)]
-    )
-    return _capped(
-        matched.filter(
-            (matched[_SCHOOLS_THAT_DAY] == 1)
-            | (matched[_EVENT_SCHOOL] == matched[_STAYS.SCHOOL_ID])
-        )
-    )
-
-
-def _capped(events: TableExpr) -> TableExpr:
-    """The entries of each student and day added up, to one day at most."""
-    sums = events.group_by(_EVENT_STUDENT, event_date=events[_EVENT_DATE]).aggregate(
-        absent=events[StudentDays.ABSENT].sum(),
-        excused=events[StudentDays.EXCUSED].sum(),
-        unexcused=events[StudentDays.UNEXCUSED].sum(),
-        late=events[StudentDays.LATE].max(),
-    )
-    excused = smaller(sums[StudentDays.EXCUSED], 1.0)
-    return sums.mutate(
-        absent=smaller(sums[StudentDays.ABSENT], 1.0),
-        excused=excused,
-        unexcused=smaller(sums[StudentDays.UNEXCUSED], 1.0 - excused),
     )
 
 

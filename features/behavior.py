@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from features.expressions import Day, TableExpr, date_of, table
+from records.access.expressions import Day, TableExpr, date_of, table
 from records.access.scoped_records import ScopedRecords
 from records.canonical.columns import BehaviorIncidents
 

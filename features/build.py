@@ -20,9 +20,9 @@ from features.assessments import assessments
 from features.attendance import attendance, grade_level
 from features.behavior import behavior
 from features.catalog import CATALOG, Feature, below_mark, catalog_hash
-from features.expressions import TableExpr
 from features.grades import courses_below, gradebook, grades
 from features.services import active_programs, recent_sessions
+from records.access.expressions import TableExpr
 from records.access.scoped_records import ScopedRecords
 from records.canonical.columns import Coverage, Students
 from records.canonical.schema import Category

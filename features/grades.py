@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from features.expressions import Day, TableExpr, date_of, dense_rank, descending, table, window
+from records.access.expressions import (
+    Day,
+    TableExpr,
+    date_of,
+    dense_rank,
+    descending,
+    table,
+    window,
+)
 from records.access.scoped_records import ScopedRecords
 from records.canonical.columns import ColumnName, CourseGrades, GradebookEntries
 

@@ -294,9 +294,10 @@ def status(home: Home = None) -> None:
         )
     for school in silent:
         since = f"since {school.since}" if school.since else "this school year"
+        are = "are unknown" if school.is_unknown else "count as attended, as it is very small"
         err.print(
-            f"handrail: {school.name} has sent no attendance {since}: {school.days} school days are"
-            " unknown",
+            f"handrail: {school.name} has sent no attendance {since}: {school.days} school days"
+            f" {are}",
             highlight=False,
             soft_wrap=True,
         )

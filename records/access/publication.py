@@ -233,7 +233,7 @@ def _copy_rows(
             rows = (
                 _long_format(canonical, batch)
                 if canonical.name == LONG_FORMAT_TABLE
-                else pa.table(batch)
+                else _with_all_columns(canonical, batch)
             )
             if non_housing is not None:
                 reveals_housing = pc.invert(pc.is_in(rows["program_id"], value_set=non_housing))
@@ -245,6 +245,18 @@ def _copy_rows(
         raise PublicationError(
             f"PostgreSQL took {cursor.rowcount:,} of {written:,} rows of {canonical.name}"
         )
+
+
+def _with_all_columns(canonical: CanonicalTable, batch: pa.RecordBatch) -> pa.Table:
+    """The rows with null in the columns that the release which wrote them did not have."""
+    return pa.table(
+        {
+            column.name: batch[column.name]
+            if column.name in batch.schema.names
+            else pa.nulls(batch.num_rows, column.type)
+            for column in canonical.columns
+        }
+    )
 
 
 def _long_format(canonical: CanonicalTable, batch: pa.RecordBatch) -> pa.Table:

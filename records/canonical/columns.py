@@ -25,6 +25,7 @@ class Calendar:
     SCHOOL_ID: Final = ColumnName("school_id")
     DATE: Final = ColumnName("date")
     SCHOOL_YEAR: Final = ColumnName("school_year")
+    CALENDAR_CODE: Final = ColumnName("calendar_code")
 
 
 class Students:
@@ -84,6 +85,7 @@ class SchoolEnrollments:
     GRADE_LEVEL: Final = ColumnName("grade_level")
     ENTRY_DATE: Final = ColumnName("entry_date")
     EXIT_DATE: Final = ColumnName("exit_date")
+    CALENDAR_CODE: Final = ColumnName("calendar_code")
 
 
 class AttendanceEvents:

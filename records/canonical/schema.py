@@ -180,8 +180,15 @@ TABLES: dict[str, CanonicalTable] = {
                     "Calendar year in which the school year ends",
                     required=True,
                 ),
+                Column(
+                    "calendar_code",
+                    _TEXT,
+                    None,
+                    "Which calendar of the school, where it has several in a year, by a digest;"
+                    " empty for the days common to all that are not of single students",
+                ),
             ),
-            ("school_id", "date"),
+            ("school_id", "date", "calendar_code"),
         ),
         CanonicalTable(
             "students",
@@ -244,6 +251,12 @@ TABLES: dict[str, CanonicalTable] = {
                 _directory("grade_level", _INT, "Grade in that year", unit="grade"),
                 _directory("entry_date", _DATE, "First day", required=True),
                 _directory("exit_date", _DATE, "Last day, empty while enrolled"),
+                _directory(
+                    "calendar_code",
+                    _TEXT,
+                    "The calendar that the enrollment follows, if calendar has it for that year;"
+                    " else its days are those common to all",
+                ),
             ),
             ("student_id", "school_id", "entry_date"),
         ),

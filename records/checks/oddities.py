@@ -78,11 +78,12 @@ def doubted(
 
 def _silence(school: SilentSchool) -> Oddity:
     since = f"since {as_text(school.since, 'day')}" if school.since else "this school year"
+    are = "are unknown" if school.is_unknown else "count as attended, as it is very small"
     return Oddity(
         school.school_id,
         Category.ATTENDANCE,
         f"{school.name} has no absences {since}: its clerk may not have sent them."
-        f" {school.days} school days are unknown",
+        f" {school.days} school days {are}",
         float("inf"),
     )
 

@@ -12,8 +12,9 @@ from datetime import date
 
 import duckdb
 
-from records.canonical.schema import TABLES
+from records.loading.coverage import EXPECTED_ENTRIES, USUAL_SHARE
 from records.snapshots.snapshot import Snapshot
+from records.snapshots.views import create_views
 
 MIN_AGE, MAX_AGE = 2, 22
 """Ages at which a student may be enrolled: preschool special education to the end of the
@@ -67,12 +68,15 @@ class SilentSchool:
     Attributes:
         since: the last school day on which it took attendance this year; None where there is none.
         days: school days since then, up to yesterday.
+        is_unknown: whether these days are unknown of its students. Those of a school that is too
+            small to be doubted (`records.loading.coverage`) count as attended.
     """
 
     name: str
     since: date | None
     days: int
     school_id: str
+    is_unknown: bool = True
 
 
 _KINDS_OF_RECORDS = (
@@ -189,7 +193,7 @@ def quality_findings(snapshot: Snapshot, today: date) -> list[QualityFinding]:
     today_sql = f"date '{today.isoformat()}'"
     findings = []
     with duckdb.connect() as engine:
-        tables = _create_views(engine, snapshot)
+        tables = create_views(engine, snapshot.path)
         for check in QUALITY_CHECKS:
             if not tables.issuperset({check.table, *check.needs}):
                 continue
@@ -213,7 +217,7 @@ def attendance_gaps(snapshot: Snapshot, today: date) -> list[AttendanceGap]:
     School days count from the first attendance record until today.
     """
     with duckdb.connect() as engine:
-        if not _create_views(engine, snapshot).issuperset({"calendar", "attendance_events"}):
+        if not create_views(engine, snapshot.path).issuperset({"calendar", "attendance_events"}):
             return []
         school_days = engine.execute(
             "with recorded as (select distinct date from attendance_events) "
@@ -237,25 +241,33 @@ def attendance_gaps(snapshot: Snapshot, today: date) -> list[AttendanceGap]:
 def silent_schools(snapshot: Snapshot, today: date) -> list[SilentSchool]:
     """Schools without attendance on more than `MAX_GAP_DAYS` school days up to yesterday, by name.
 
-    A whole district that is silent is among `attendance_gaps` too.
+    A school too small to be doubted is among them once as many entries should have come as would be
+    asked of a larger one. A whole district that is silent is among `attendance_gaps` too.
     """
     with duckdb.connect() as engine:
-        if not _create_views(engine, snapshot).issuperset(
-            {"calendar", "attendance_taken", "schools"}
-        ):
+        if not create_views(engine, snapshot.path) >= {"calendar", "attendance_taken", "schools"}:
             return []
         rows = engine.execute(
-            "with days as (select c.school_id, c.date, state from calendar c"
+            "with days as (select distinct c.school_id, c.date, state from calendar c"
             "  join attendance_taken using (school_id, date)"
             "  where c.date < $today and c.school_year ="
             "    (select max(school_year) from calendar where date < $today)),"
             " last as (select school_id, max(date) filter (state = 'taken') as since"
-            "  from days group by school_id)"
-            " select coalesce(name, school_id) as name, since, count(*) as silent, school_id"
+            "  from days group by school_id),"
+            " sizes as (select school_id, count(*) as size from students group by school_id)"
+            " select coalesce(name, school_id) as name, since, count(*) as silent, school_id,"
+            "  bool_or(state = 'missing') as is_unknown"
             " from days join last using (school_id) join schools using (school_id)"
+            "  left join sizes using (school_id)"
             " where date > coalesce(since, date '1900-01-01') group by all"
-            " having bool_or(state = 'missing') and silent > $most order by name",
-            {"today": today, "most": MAX_GAP_DAYS},
+            " having silent > $most and (is_unknown or"
+            "  silent * coalesce(any_value(size), 0) * $usual >= $expected) order by name",
+            {
+                "today": today,
+                "most": MAX_GAP_DAYS,
+                "usual": USUAL_SHARE,
+                "expected": EXPECTED_ENTRIES,
+            },
         ).fetchall()
     return [SilentSchool(*row) for row in rows]
 
@@ -266,21 +278,13 @@ def not_on_record(snapshot: Snapshot) -> list[str]:
     What they would say is unknown of every student, and never zero or no.
     """
     with duckdb.connect() as engine:
-        tables = _create_views(engine, snapshot)
+        tables = create_views(engine, snapshot.path)
         absent = [
             words
             for words, table, condition in _KINDS_OF_RECORDS
             if table not in tables or not _count(engine, table, condition)
         ]
     return absent
-
-
-def _create_views(engine: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> set[str]:
-    """Make the snapshot's tables available to SQL; their names."""
-    tables = {name for name in TABLES if (snapshot.path / f"{name}.parquet").exists()}
-    for name in tables:
-        engine.read_parquet(str(snapshot.path / f"{name}.parquet")).create_view(name)
-    return tables
 
 
 def _count(engine: duckdb.DuckDBPyConnection, table: str, condition: str = "true") -> int:

@@ -5,9 +5,8 @@ of a student, and what is about fewer students than the rule for small numbers a
 `measures.py`; nothing else may be shown. The figures of a load are kept beside it in `checks/`, to
 stand beside those of the next.
 
-Days that count are the school days of this year on which attendance was taken, or on which a small
-school may well have had nobody absent (`records.loading.coverage`), as in `features.attendance`;
-here each school counts its own students' days, also of students who have left.
+Days that count are those of `records.access.attendance_days`, as in `features.attendance`; here
+each school counts its own students' days, also of students who have left.
 """
 
 from __future__ import annotations
@@ -15,15 +14,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from records.canonical.schema import ABSENT_STATUSES, PERIOD_CATEGORIES, TABLES
+from records.access.attendance_days import CountedDays, days_at_schools, school_days
+from records.access.expressions import Day, TableExpr
+from records.canonical.schema import PERIOD_CATEGORIES
 from records.loading.load_history import loads
+from records.snapshots.queries import TableProvider, compile_query
 from records.snapshots.snapshot import Snapshot
+from records.snapshots.views import create_views
 from records.suppression.small_numbers import SmallNumbers
 from records.system.files import write_atomic
 
@@ -98,11 +101,12 @@ def school_figures(
     """The figures of every school that is in the list of schools or has students, by name."""
     rule = small_numbers or SmallNumbers.declared()
     with duckdb.connect(config={"memory_limit": "400MB", "threads": "2"}) as engine:
-        loaded = _create_views(engine, snapshot)
+        loaded = create_views(engine, snapshot.path)
         _create_stays(engine, today)
         by_school: dict[str, dict[str, Any]] = {}
         _add(engine, _SCHOOLS, by_school)
         if "calendar" in loaded:
+            _create_days(engine, snapshot, today)
             _add(engine, _SCHOOL_DAYS, by_school)
         if {"calendar", "attendance_taken"} <= loaded:
             _add(engine, _ATTENDANCE, by_school, _CHRONIC)
@@ -160,23 +164,41 @@ def _by_name(school: SchoolFigures) -> tuple[str, str]:
     return school.name, school.school_id
 
 
-def _create_views(engine: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> set[str]:
-    """Make every table available to SQL, empty where it was not loaded; those with rows."""
-    loaded = set()
-    for name, table in TABLES.items():
-        file = snapshot.path / f"{name}.parquet"
-        if file.exists():
-            engine.read_parquet(str(file)).create_view(name)
-            loaded |= {name} if engine.table(name).limit(1).fetchall() else set()
-        else:
-            engine.register(name, table.arrow_schema().empty_table())
-    return loaded
-
-
 def _create_stays(engine: duckdb.DuckDBPyConnection, today: date) -> None:
     engine.execute(_DAY.replace("{today}", today.isoformat()))
-    for statement in (_STAYS, _ENROLLED, _YEAR_DAYS):
+    for statement in (_STAYS, _ENROLLED):
         engine.execute(statement)
+
+
+def _create_days(engine: duckdb.DuckDBPyConnection, snapshot: Snapshot, today: date) -> None:
+    """The school days of this year, and what each student missed of those that count."""
+    views = _Views(snapshot.id, engine)
+    for name, make in (("year_days", school_days), ("students_days", _days_and_missed)):
+        query = compile_query(make, today, today - timedelta(days=1))
+        engine.register(name, query.arrow(views))
+
+
+def _days_and_missed(records: TableProvider, as_of: Day, settled: Day) -> TableExpr:
+    """One row a school and student: the days that count there, and how many were missed."""
+    days = days_at_schools(records, as_of, settled)
+    return days.group_by(CountedDays.SCHOOL_ID, CountedDays.STUDENT_ID).aggregate(
+        days=days.count(), missed=days[CountedDays.ABSENT].fill_null(0.0).sum()
+    )
+
+
+@dataclass(frozen=True)
+class _Views:
+    """The views of a snapshot in an engine of its own, for a compiled query."""
+
+    id: str
+    engine: duckdb.DuckDBPyConnection
+
+    def table(self, name: str) -> object:
+        """Not used: a compiled query names its tables."""
+        raise NotImplementedError(name)
+
+    def from_clause(self, name: str) -> str:
+        return f'"{name}"'
 
 
 def _add(
@@ -205,7 +227,7 @@ def _add_groups(engine: duckdb.DuckDBPyConnection, by_school: dict[str, dict[str
             by_school[school]["unknown"][name] = unknown
 
 
-_CHRONIC = {"absent": list(ABSENT_STATUSES), "fewest": FEWEST_DAYS, "chronic": CHRONIC_SHARE}
+_CHRONIC = {"fewest": FEWEST_DAYS, "chronic": CHRONIC_SHARE}
 
 _DAY = "create table today as select date '{today}' as day"
 
@@ -224,20 +246,6 @@ create table enrolled as
 select distinct student_id, school_id from stays, today where day between first and last
 """
 
-_YEAR_DAYS = """
-create table year_days as
-with past as (
-  select c.*, day from calendar c, today where date <= day
-), this_year as (
-  select past.*, coalesce(state, 'missing') as state
-  from past left join attendance_taken using (school_id, date)
-  where school_year = (select max(school_year) from past)
-)
-select school_id, date, state, (select bool_or(state = 'taken') from this_year)
-  and (state = 'taken' or (state = 'quiet' and date < day)) as is_known
-from this_year where (select min(date) from this_year) > day - 365
-"""
-
 _SCHOOLS = """
 with ids as (
   select school_id from schools union select school_id from enrolled
@@ -249,56 +257,20 @@ from ids left join schools using (school_id) left join counts using (school_id)
 """
 
 _SCHOOL_DAYS = """
-select i.school_id, count(date) as school_days
+select i.school_id, count(distinct date) as school_days
 from (select school_id from schools union select school_id from enrolled) i
 left join (select school_id, date from year_days, today where date < day) using (school_id)
 group by all
 """
 
 _ATTENDANCE = """
-with known as (
-  select school_id, date, row_number() over (partition by school_id order by date) as n
-  from year_days where is_known
-), spans as (
-  select s.student_id, s.school_id, a.n as first, b.n as last
-  from stays s
-  asof join known a on s.school_id = a.school_id and s.first <= a.date
-  asof join known b on s.school_id = b.school_id and s.last >= b.date
-), new_days as (
-  select student_id, school_id, greatest(0, last - greatest(first, 1 + coalesce(max(last) over (
-      partition by student_id, school_id order by first, last
-      rows between unbounded preceding and 1 preceding), 0)) + 1) as days
-  from spans where first <= last
-), on_roll as (
-  select student_id, school_id, sum(days) as days from new_days group by all
-), entries as (
-  select student_id, school_id, date, sum(case
-      when list_contains($absent, status) then coalesce(absent_share, 1)
-      when status = 'partial' then coalesce(absent_share, 0) else 0 end) as missed
-  from attendance_events group by all
-), matched as (
-  select distinct e.student_id, e.date, e.school_id as recorded_at, e.missed, s.school_id
-  from entries e
-  join stays s on e.student_id = s.student_id and e.date between s.first and s.last
-  join known k on s.school_id = k.school_id and e.date = k.date
-), own as (
-  select * from matched
-  window one_day as (partition by student_id, date)
-  qualify recorded_at = school_id or min(school_id) over one_day = max(school_id) over one_day
-), by_day as (
-  select student_id, school_id, date, least(1, sum(missed)) as missed from own group by all
-), by_student as (
-  select student_id, school_id, sum(missed) as missed from by_day group by all
-), students_days as (
-  select school_id, days, coalesce(missed, 0) as missed
-  from on_roll left join by_student using (student_id, school_id) where days > 0
-), counts as (
+with counts as (
   select school_id, count(*) as attended_by, 1 - sum(missed) / sum(days) as attendance,
     count(*) filter (days >= $fewest) as judged,
     count(*) filter (days >= $fewest and missed >= $chronic * days - 1e-9) as chronic
   from students_days group by all
 ), taken as (
-  select school_id, count(*) filter (is_known and date < day) as days_known,
+  select school_id, count(distinct date) filter (is_known and date < day) as days_known,
     max(date) filter (state = 'taken') as last_taken
   from year_days, today group by all
 )

@@ -20,11 +20,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
 from records.canonical.schema import TABLES
 from records.loading.parquet import write_sorted
 from records.snapshots.snapshot import DATE_COLUMNS
+from records.snapshots.views import create_views
 
 USUAL_SHARE = 0.05
 """Share of students with an entry on an ordinary day: about 6% of days are missed nationally in a
@@ -43,29 +43,43 @@ FEWEST_STUDENTS = 20
 """At a smaller school a run of days is never doubted: a handful of students may well have a good
 autumn, and another child's moving there must not change what is said of this one."""
 
-_TABLES = ("calendar", "attendance_events", "school_enrollments", "students")
-
 _QUERY = """
 with entries as (
   select school_id, date, count(distinct student_id) as entries
   from attendance_events group by all
 ), stays as (
-  select student_id, school_id, entry_date, exit_date from school_enrollments
+  select student_id, school_id, entry_date, exit_date, coalesce(calendar_code, '') as code
+  from school_enrollments
   union all
-  select student_id, school_id, null, null from students
+  select student_id, school_id, null, null, '' from students
   where not exists (from school_enrollments)
 ), changes as (
-  select school_id, coalesce(entry_date, date '1900-01-01') as date, 1 as change from stays
+  select school_id, code, coalesce(entry_date, date '1900-01-01') as date, 1 as change from stays
   union all
-  select school_id, exit_date + 1, -1 from stays where exit_date is not null
+  select school_id, code, exit_date + 1, -1 from stays where exit_date is not null
 ), totals as (
-  select school_id, date, sum(sum(change)) over (partition by school_id order by date) as enrolled
-  from changes group by school_id, date
+  select school_id, code, date,
+    sum(sum(change)) over (partition by school_id, code order by date) as total
+  from changes group by school_id, code, date
+), listed as (
+  select school_id, date, school_year, coalesce(calendar_code, '') as code from calendar
+), codes as (
+  select distinct school_id, school_year, code from listed
+), held as (
+  select distinct c.school_id, c.date, s.code
+  from listed c join (select distinct school_id, code from stays) s using (school_id)
+  where c.code = s.code or (c.code = '' and
+    (c.school_id, c.school_year, s.code) not in (select (school_id, school_year, code) from codes))
+), enrolled as (
+  select h.school_id, h.date, sum(t.total) as enrolled
+  from held h asof join totals t
+    on h.school_id = t.school_id and h.code = t.code and h.date >= t.date
+  group by h.school_id, h.date
 ), days as (
-  select c.school_id, c.date, c.school_year, coalesce(t.enrolled, 0) as enrolled,
+  select c.school_id, c.date, c.school_year, coalesce(n.enrolled, 0) as enrolled,
     coalesce(e.entries, 0) as entries
-  from calendar c
-  asof left join totals t on c.school_id = t.school_id and c.date >= t.date
+  from (select school_id, date, max(school_year) as school_year from listed group by all) c
+  left join enrolled n on c.school_id = n.school_id and c.date = n.date
   left join entries e on c.school_id = e.school_id and c.date = e.date
 ), usual as (
   select *, least($usual, coalesce(
@@ -122,12 +136,7 @@ def write_coverage(folder: Path, *, understands_attendance: bool) -> None:
             is known, as where there is no calendar or no entry at all.
     """
     with duckdb.connect(config={"memory_limit": "400MB", "threads": "2"}) as engine:
-        for name in {*_TABLES, *DATED}:
-            file = folder / f"{name}.parquet"
-            if file.exists():
-                engine.read_parquet(str(file)).create_view(name)
-            else:
-                engine.register(name, _empty(name))
+        loaded = create_views(engine, folder)
         spans = [
             engine.table(name).aggregate(
                 f"'{name}' as table_name, min({column}) as first_date, max({column}) as last_date"
@@ -139,7 +148,7 @@ def write_coverage(folder: Path, *, understands_attendance: bool) -> None:
         write_sorted(known, folder / "coverage.parquet", TABLES["coverage"])
         target = folder / "attendance_taken.parquet"
         target.unlink(missing_ok=True)
-        if understands_attendance and engine.table("attendance_events").limit(1).fetchall():
+        if understands_attendance and "attendance_events" in loaded:
             states = engine.sql(
                 _QUERY,
                 params={
@@ -161,7 +170,3 @@ def _enrollments(engine: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
         "'school_enrollments' as table_name, min(entry_date) as first_date, coalesce("
         "quantile_disc(entry_date, 0.5) filter (exit_date is null), max(entry_date)) as last_date"
     )
-
-
-def _empty(name: str) -> pa.Table:
-    return TABLES[name].arrow_schema().empty_table()

@@ -47,6 +47,7 @@ from records.loading.waiting import (
 )
 from records.snapshots.snapshot import DATE_COLUMNS, Snapshot
 from records.snapshots.staging import file_sha256, manifest_digest
+from records.snapshots.views import file_as_sql
 from records.snapshots.waiting_rows import waiting_counts
 
 _ENGINE_CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -59,9 +60,12 @@ two are bounded."""
 _EVERY_ROW = "true"
 _CORRECTED_ABSENCE = (
     "status in ('absent_excused', 'absent_unexcused') and absent_share is null"
-    " and row(student_id, school_id, date) in (select day from days_late)"
+    " and row(student_id, school_id, date) in (select day from days_{status})"
 )
-"""The absence of a whole day on which the student is late too."""
+"""The absence of a whole day on which the student is late, or present, too."""
+
+_CORRECTED_BY = {"tardy": "late", "present": "present"}
+"""Status of a day on which the student came to school -> what it says of the student."""
 
 
 def write_tables(sink: StagingSink, connector: Connector, previous: Snapshot | None) -> LoadReport:
@@ -328,7 +332,7 @@ def _carried_over_rows(
     file = None if previous is None else previous.path / f"{canonical.name}.parquet"
     if file is None or not file.exists() or replaces == _EVERY_ROW:
         return None
-    return engine.read_parquet(str(file)).filter(f"not ({replaces})")
+    return engine.sql(f"from {file_as_sql(file, canonical)}").filter(f"not ({replaces})")
 
 
 def _waited_rows(
@@ -497,25 +501,28 @@ def _one_row_per_key(
 def _without_corrected_absences(
     canonical: CanonicalTable, sink: StagingSink, rows: duckdb.DuckDBPyRelation
 ) -> duckdb.DuckDBPyRelation:
-    """Reject the absence of a whole day on which the student is recorded as late too.
+    """Reject the absence of a whole day on which the student is recorded as late or present too.
 
-    Who came late to school was there: the late arrival is most likely the correction of an absence
+    Who came to school, late or not, was there: that is most likely the correction of an absence
     entered before it. Late for a class is another matter: its entry has a part.
     """
     if canonical.name != "attendance_events":
         return rows
-    late = rows.filter("status = 'tardy' and part is null").project(
-        "row(student_id, school_id, date) as day"
-    )
-    late.distinct().create_view("days_late", replace=True)
-    _reject(
-        sink,
-        canonical,
-        rows.filter(_CORRECTED_ABSENCE),
-        "status",
-        "the student is recorded as late on the same day, so this absence was likely corrected",
-    )
-    return rows.filter(f"not ({_CORRECTED_ABSENCE})")
+    for status, words in _CORRECTED_BY.items():
+        came = rows.filter(f"status = '{status}' and part is null")
+        days = came.project("row(student_id, school_id, date) as day").distinct()
+        days.create_view(f"days_{status}", replace=True)
+        is_corrected = _CORRECTED_ABSENCE.format(status=status)
+        _reject(
+            sink,
+            canonical,
+            rows.filter(is_corrected),
+            "status",
+            f"the student is recorded as {words} on the same day, so this absence was likely"
+            " corrected",
+        )
+        rows = rows.filter(f"not ({is_corrected})")
+    return rows
 
 
 def _reject(

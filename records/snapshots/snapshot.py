@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from records.canonical.quarantine import QuarantinedRow
 from records.canonical.schema import CanonicalTable, canonical_table
 from records.canonical.supports import SupportCatalog
+from records.snapshots.views import file_as_sql
 from records.system.errors import UserError
 
 DATE_COLUMNS = {
@@ -105,9 +106,14 @@ class Snapshot:
         """
         canonical = canonical_table(name)
         file = self.path / f"{name}.parquet"
-        if file.exists():
+        if not file.exists():
+            return self.connection.table(self._empty_view(canonical))
+        source = file_as_sql(file, canonical)
+        if source.startswith("read_parquet"):
             return self.connection.read_parquet(file)
-        return self.connection.table(self._empty_view(canonical))
+        view = f"older_{name}"
+        self.engine.execute(f"create or replace temp view {view} as from {source}")
+        return self.connection.table(view)
 
     def from_clause(self, name: str) -> str:
         """What may follow FROM in a query to `engine`, for a canonical table.
@@ -117,10 +123,7 @@ class Snapshot:
         """
         canonical = canonical_table(name)
         file = self.path / f"{name}.parquet"
-        if file.exists():
-            quoted = str(file).replace("'", "''")
-            return f"read_parquet('{quoted}')"
-        return self._empty_view(canonical)
+        return file_as_sql(file, canonical) if file.exists() else self._empty_view(canonical)
 
     def quarantined(self) -> pa.Table:
         """The rows that were not loaded, as a table with the columns of `QUARANTINE_SCHEMA`."""

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from math import nan
-from typing import Any
+from typing import Any, NamedTuple
 
 Row = Mapping[str, Any]
 Rows = Mapping[str, Sequence[Row]]
@@ -17,25 +17,56 @@ Rows = Mapping[str, Sequence[Row]]
 EXPECTED, USUAL, FEWEST, STUDENTS = 5.0, 0.05, 0.1, 20
 
 
-def stays_of(rows: Rows) -> list[tuple[str, str, date | None, date | None]]:
-    """Student, school, first and last day; where there are none, all are where they are now."""
+class Stay(NamedTuple):
+    """A time of a student at a school, and the calendar that it names for its school year."""
+
+    student: str
+    school: str
+    first: date | None
+    last: date | None
+    year: int | None
+    calendar: str | None
+
+
+def stays_of(rows: Rows) -> list[Stay]:
+    """All stays; where there are none, everybody is where they are now."""
     enrollments = rows.get("school_enrollments", ())
     stays = [
-        (row["student_id"], row["school_id"], row["entry_date"], row.get("exit_date"))
+        Stay(
+            row["student_id"],
+            row["school_id"],
+            row["entry_date"],
+            row.get("exit_date"),
+            row.get("school_year"),
+            row.get("calendar_code"),
+        )
         for row in enrollments
     ]
     enrolled = {row["student_id"] for row in enrollments}
     stays += [
-        (row["student_id"], row["school_id"], None, None)
+        Stay(row["student_id"], row["school_id"], None, None, None, None)
         for row in rows["students"]
         if not enrolled
     ]
     return stays
 
 
-def is_there(stay: tuple[str, str, date | None, date | None], day: date) -> bool:
-    _, _, first, last = stay
-    return (first is None or first <= day) and (last is None or day <= last)
+def is_there(stay: Stay, day: date) -> bool:
+    return (stay.first is None or stay.first <= day) and (stay.last is None or day <= stay.last)
+
+
+def calendars_of(rows: Rows, school: str, year: int) -> set[str | None]:
+    return {
+        row.get("calendar_code")
+        for row in rows["calendar"]
+        if row["school_id"] == school and row["school_year"] == year
+    }
+
+
+def calendar_followed(rows: Rows, stay: Stay, year: int) -> str | None:
+    """The calendar that a stay names for this very year, if there is one; else the common days."""
+    named = stay.calendar if stay.year == year else None
+    return named if named in calendars_of(rows, stay.school, year) else None
 
 
 def states(rows: Rows) -> dict[tuple[str, date], str]:
@@ -44,15 +75,23 @@ def states(rows: Rows) -> dict[tuple[str, date], str]:
     entered: dict[tuple[str, date], set[str]] = defaultdict(set)
     for row in rows["attendance_events"]:
         entered[row["school_id"], row["date"]].add(row["student_id"])
-    days: dict[str, list[tuple[date, int]]] = defaultdict(list)
+    days: dict[str, set[tuple[date, int]]] = defaultdict(set)
+    held: dict[tuple[str, date], set[str | None]] = defaultdict(set)
     for row in rows["calendar"]:
-        days[row["school_id"]].append((row["date"], row["school_year"]))
+        days[row["school_id"]].add((row["date"], row["school_year"]))
+        held[row["school_id"], row["date"]].add(row.get("calendar_code"))
     counts: dict[str, dict[date, tuple[int, float, int]]] = {}
     for school, listed in days.items():
         counts[school] = {}
         seen: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        codes = {year: calendars_of(rows, school, year) for _, year in listed}
         for day, year in sorted(listed):
-            enrolled = sum(stay[1] == school and is_there(stay, day) for stay in stays)
+            enrolled = sum(
+                stay.school == school
+                and is_there(stay, day)
+                and (stay.calendar if stay.calendar in codes[year] else None) in held[school, day]
+                for stay in stays
+            )
             entries = len(entered[school, day])
             seen[year].append((entries, enrolled))
             base = sum(n for e, n in seen[year] if e)
@@ -95,20 +134,20 @@ def missing_days(by_day: Mapping[date, tuple[int, float, int]]) -> set[date]:
 
 def student_days(
     rows: Rows, student: str, as_of: date, settled: date
-) -> list[tuple[date, float, float, float, int, str]]:
-    """Day, share missed, excused and unexcused, whether late, and school, the oldest first."""
+) -> list[tuple[date, float, float, float, int, tuple[str, str | None]]]:
+    """Day, share missed, excused and unexcused, whether late, and whose day, the oldest first."""
     known = states(rows)
     years = {row["school_year"] for row in rows["calendar"] if row["date"] <= as_of}
     if not years:
         return []
     this_year = {
-        (row["school_id"], row["date"])
+        (row["school_id"], row.get("calendar_code"), row["date"])
         for row in rows["calendar"]
         if row["school_year"] == max(years) and row["date"] <= as_of
     }
-    if min(day for _, day in this_year) <= as_of - timedelta(days=365):
+    if min(day for _, _, day in this_year) <= as_of - timedelta(days=365):
         return []
-    if not any(known[place] == "taken" for place in this_year):
+    if not any(known[school, day] == "taken" for school, _, day in this_year):
         return []
     school_now = next(
         (row["school_id"] for row in rows["students"] if row["student_id"] == student), None
@@ -116,28 +155,29 @@ def student_days(
     stays = [
         stay
         for stay in stays_of(rows)
-        if stay[0] == student
-        and (stay[2] is None or stay[2] <= as_of)
-        and not is_of_an_earlier_year(stay, rows, min(day for _, day in this_year))
+        if stay.student == student
+        and (stay.first is None or stay.first <= as_of)
+        and not is_of_an_earlier_year(stay, rows, min(day for _, _, day in this_year))
     ]
+    calendars = {stay: calendar_followed(rows, stay, max(years)) for stay in stays}
     result = []
-    for day in sorted({day for _, day in this_year}):
+    for day in sorted({day for _, _, day in this_year}):
         there = [
             stay
             for stay in stays
             if is_there(stay, day)
-            and (stay[1], day) in this_year
+            and (stay.school, calendars[stay], day) in this_year
             and (
-                known[stay[1], day] == "taken"
-                or (known[stay[1], day] == "quiet" and day <= settled)
+                known[stay.school, day] == "taken"
+                or (known[stay.school, day] == "quiet" and day <= settled)
             )
         ]
         if not there:
             continue
-        there.sort(key=lambda stay: stay[1])
-        there.sort(key=lambda stay: stay[2] or date.min, reverse=True)
-        there.sort(key=lambda stay: stay[1] != school_now)
-        school, schools = there[0][1], {stay[1] for stay in there}
+        there.sort(key=lambda stay: stay.school)
+        there.sort(key=lambda stay: stay.first or date.min, reverse=True)
+        there.sort(key=lambda stay: stay.school != school_now)
+        school, schools = there[0].school, {stay.school for stay in there}
         events = [
             row
             for row in rows["attendance_events"]
@@ -145,36 +185,28 @@ def student_days(
             and row["date"] == day
             and (len(schools) == 1 or row["school_id"] == school)
         ]
-        result.append((day, *missed(events), school))
+        result.append((day, *missed(events), (school, calendars[there[0]])))
     return result
 
 
-def is_of_an_earlier_year(
-    stay: tuple[str, str, date | None, date | None], rows: Rows, year_began: date
-) -> bool:
+def is_of_an_earlier_year(stay: Stay, rows: Rows, year_began: date) -> bool:
     """An open stay that nobody closed, where half of the open ones had begun this year."""
     entries = [row["entry_date"] for row in rows.get("school_enrollments", ())]
     is_open = [
         row["entry_date"] for row in rows.get("school_enrollments", ()) if not row.get("exit_date")
     ]
-    if not entries or stay[2] is None or stay[3] is not None:
+    if not entries or stay.first is None or stay.last is not None:
         return False
     half = sorted(is_open)[(len(is_open) - 1) // 2] if is_open else max(entries)
     begun = year_began - timedelta(days=60)
-    return stay[2] < begun <= half
+    return stay.first < begun <= half
 
 
-def days_since(rows: Rows, school: str, day: date, settled: date) -> int:
-    """How many school days the school has had after a day, up to `settled`."""
-    year = max(
-        row["school_year"]
-        for row in rows["calendar"]
-        if row["school_id"] == school and row["date"] == day
-    )
-    return sum(
-        row["school_id"] == school and row["school_year"] == year and day < row["date"] <= settled
-        for row in rows["calendar"]
-    )
+def days_since(rows: Rows, place: tuple[str, str | None], day: date, settled: date) -> int:
+    """How many days the calendar of a school has had after a day, up to `settled`."""
+    own = [row for row in rows["calendar"] if (row["school_id"], row.get("calendar_code")) == place]
+    year = max(row["school_year"] for row in own if row["date"] == day)
+    return sum(row["school_year"] == year and day < row["date"] <= settled for row in own)
 
 
 def missed(events: Iterable[Row]) -> tuple[float, float, float, int]:

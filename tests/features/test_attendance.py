@@ -22,13 +22,19 @@ FIRST = date(2025, 8, 18)
 DAYS = [FIRST + timedelta(days=n) for n in range(150) if (FIRST + timedelta(days=n)).weekday() < 5]
 SCHOOLS = ("k1", "k2")
 IDS = ("s1", "s2", "s3")
+CODES = st.sampled_from((None, "a", "b", "gone"))
 Rows = dict[str, list[dict[str, Any]]]
 
 
 @st.composite
 def districts(draw: st.DrawFn) -> Rows:
-    """Stays with gaps and at two schools at once, parts of days, and days without attendance."""
+    """Stays with gaps, at two schools at once and by several calendars, and unknown days."""
     holidays = draw(st.sets(st.sampled_from(DAYS), max_size=6))
+    tracks: dict[str | None, set[date]] = {None: holidays}
+    if draw(st.booleans()):
+        breaks = [draw(st.sets(st.sampled_from(DAYS), max_size=15)) for _ in "ab"]
+        tracks |= {code: holidays | away for code, away in zip("ab", breaks, strict=True)}
+        tracks[None] = holidays.union(*breaks)
     silent = draw(
         st.lists(st.tuples(st.sampled_from(SCHOOLS), st.integers(0, 90), st.integers(1, 25)))
     )
@@ -52,6 +58,7 @@ def districts(draw: st.DrawFn) -> Rows:
                 "school_year": 2025,
                 "entry_date": long_ago,
                 "exit_date": None,
+                "calendar_code": draw(CODES),
             }
         for first in draw(st.lists(st.integers(0, len(DAYS) - 1), max_size=3)):
             length = draw(st.integers(0, 60) | st.none())
@@ -62,6 +69,7 @@ def districts(draw: st.DrawFn) -> Rows:
                 "school_year": 2026,
                 "entry_date": DAYS[first],
                 "exit_date": None if length is None else DAYS[first] + timedelta(days=length),
+                "calendar_code": draw(CODES),
             }
     events = {}
     for _ in range(draw(st.integers(0, 40))):
@@ -78,7 +86,7 @@ def districts(draw: st.DrawFn) -> Rows:
     late = {
         (e["student_id"], e["school_id"], e["date"])
         for e in events.values()
-        if e["status"] == "tardy"
+        if e["status"] in ("tardy", "present")
     }
     kept = [
         event
@@ -106,10 +114,11 @@ def districts(draw: st.DrawFn) -> Rows:
     return {
         "schools": [{"school_id": school, "name": school} for school in SCHOOLS],
         "calendar": [
-            {"school_id": school, "date": day, "school_year": 2026}
+            {"school_id": school, "date": day, "school_year": 2026, "calendar_code": code}
             for school in SCHOOLS
+            for code, closed in (tracks if school == "k1" else {None: holidays}).items()
             for day in DAYS
-            if day not in holidays
+            if day not in closed
         ],
         "students": students,
         "school_enrollments": list(stays.values()),

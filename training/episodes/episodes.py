@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from features.build import build_features
 from features.catalog import FEATURES_BY_NAME, feature_names
-from features.expressions import Day, TableExpr, date_of, table
+from records.access.expressions import Day, TableExpr, date_of, table
 from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
 from records.canonical.columns import (

@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 
 from features.attendance import StudentDays, student_days
-from features.expressions import Day, TableExpr, date_of, table
+from records.access.expressions import Day, TableExpr, date_of, table
 from records.access.scoped_records import ScopedRecords
 from records.canonical.columns import (
     Assessments,

@@ -26,9 +26,11 @@ from records.connectors.edfi.record import SCHOOL as _SCHOOL
 from records.connectors.edfi.record import STUDENT as _STUDENT
 from records.connectors.edfi.record import EdFiRecord, says_yes, student_of
 from records.connectors.edfi.school_days import (
+    CalendarKind,
     ClassAttendance,
     ClassMissed,
     SchoolCalendar,
+    Section,
     Term,
     is_absence,
 )
@@ -40,6 +42,7 @@ from records.connectors.profiles.profile import (
     standard_profile,
 )
 from records.connectors.protocol import RowSink
+from records.connectors.unknown_shares import UnknownShares
 
 NEVER_STORED_KINDS = {
     "StudentMigrantEducationProgramAssociation": "migrant status: never stored",
@@ -111,6 +114,7 @@ class EdFiNormalizer:
         self.facts = StudentCharacteristics(self.sink, self.withheld_characteristics)
         self.calendar = SchoolCalendar(self.sink)
         self.classes = ClassAttendance(self.sink, self.profile)
+        self.parts = UnknownShares(self.sink, self.profile.source)
 
     def add(self, record: EdFiRecord) -> None:
         """Pass one record to its rule; a bad value quarantines this record alone."""
@@ -148,18 +152,24 @@ class EdFiNormalizer:
         self.facts.finish(
             {student: (pending.file, pending.line) for student, pending in self.students.items()}
         )
-        self.calendar.finish()
-        self.classes.finish()
+        self.classes.finish(self.calendar.finish())
+        self.parts.finish()
 
     def add_row(self, table: str, texts: dict[str, str | None], record: EdFiRecord) -> None:
         self._add_row_at(table, texts, record.file, record.line)
 
     def school(self, record: EdFiRecord) -> None:
+        self.calendar.schools.add(record.text("SchoolId") or "")
         self.add_row(
             "schools",
             {"school_id": record.text("SchoolId"), "name": record.text("NameOfInstitution")},
             record,
         )
+
+    def district(self, record: EdFiRecord) -> None:
+        """A district, whose own calendar is that of its schools in version 2 of the standard."""
+        self.calendar.districts.add(record.text("LocalEducationAgencyId") or "")
+        self.sink.ignore(record.file, f"{record.kind}: not used")
 
     def provider(self, record: EdFiRecord) -> None:
         self.providers[record.text("CommunityProviderId") or ""] = (
@@ -198,22 +208,49 @@ class EdFiNormalizer:
         )
         self.sink.use(record.file)
 
+    def school_calendar(self, record: EdFiRecord) -> None:
+        grades = (_grade_level(child.code("GradeLevel")) for child in record.children("GradeLevel"))
+        self.calendar.add_calendar(
+            record.text(*_SCHOOL) or "",
+            _school_year(_school_year_text(record)),
+            record.text("CalendarCode") or "",
+            CalendarKind.of(
+                record.code("CalendarType") or "",
+                [grade for grade in grades if grade is not None],
+            ),
+        )
+        self.sink.use(record.file)
+
     def calendar_date(self, record: EdFiRecord) -> None:
         identity = ("CalendarReference", "CalendarIdentity")
+        organization = ("EducationOrganizationReference", "EducationOrganizationIdentity")
+        day, year = record.text("Date"), record.text(*identity, "SchoolYear")
+        school = (
+            record.text(*identity, *_SCHOOL)
+            or record.text(*organization, "EducationOrganizationId")  # in version 2 of the standard
+            or record.text(*_SCHOOL)
+        )
+        is_version_2 = not record.text(*identity, *_SCHOOL)
         row = convert_row(
             TABLES["calendar"],
             {
-                "school_id": record.text(*identity, *_SCHOOL),
-                "date": record.text("Date"),
-                "school_year": str(_school_year(record.text(*identity, "SchoolYear"))),
+                "school_id": school,
+                "date": day,
+                "school_year": _school_year_of_entry(day, "Date")
+                if is_version_2 and not year
+                else str(_school_year(year)),
             },
         )
-        events = [event.code("CalendarEvent") or "" for event in record.children("CalendarEvent")]
+        events = [
+            event.code("CalendarEvent", "CalendarEvent") or event.code("CalendarEvent") or ""
+            for event in record.children("CalendarEvent")
+        ]
         kinds = {event: self.profile.is_school_day(event) for event in events}
         for event, kind in kinds.items():
             self.sink.code("calendar", "CalendarEvent", event, kind is not None)
         if self.profile.has_classes(events):
-            self.calendar.add_school_day(row, record.file, record.line)
+            code = record.text(*identity, "CalendarCode") or ""
+            self.calendar.add_school_day(row, code, record.file, record.line)
         elif None in kinds.values():
             self.sink.ignore(
                 record.file, "CalendarDate of a kind whose meaning the profile does not state"
@@ -256,14 +293,19 @@ class EdFiNormalizer:
         student_id, school = record.text(*_STUDENT), record.text(*_SCHOOL)
         entry = record.text("EntryDate")
         grade = _grade_level(record.code("EntryGradeLevel"))
-        year = _school_year_text(record)
+        calendar = ("CalendarReference", "CalendarIdentity")
+        year_text = _school_year_text(record) or record.text(*calendar, "SchoolYear")
+        year = str(_school_year(year_text)) if year_text else _school_year_of_entry(entry)
         texts = {
             "student_id": student_id,
             "school_id": school,
             "entry_date": entry,
             "exit_date": record.text("ExitWithdrawDate"),
             "grade_level": None if grade is None else str(grade),
-            "school_year": str(_school_year(year)) if year else _school_year_of_entry(entry),
+            "school_year": year,
+            "calendar_code": self.calendar.followed_by(
+                school or "", int(year), record.text(*calendar, "CalendarCode"), grade
+            ),
         }
         row = convert_row(TABLES["school_enrollments"], texts)
         entered, left = row["entry_date"], row["exit_date"]
@@ -281,7 +323,7 @@ class EdFiNormalizer:
 
     def attendance(self, record: EdFiRecord) -> None:
         in_section = record.kind == "StudentSectionAttendanceEvent"
-        code = self._attendance_code(record)
+        code = self._attendance_code(record, in_section)
         if code.status == IGNORED:
             self.sink.ignore(record.file, "attendance code that says nothing of the day")
             return
@@ -325,8 +367,8 @@ class EdFiNormalizer:
             str(row["school_id"])
         ] += 1
 
-    def _attendance_code(self, record: EdFiRecord) -> AttendanceCode:
-        """What the record's code means.
+    def _attendance_code(self, record: EdFiRecord, in_section: bool) -> AttendanceCode:
+        """What the record's code means; part of a class is no part of the day.
 
         Raises:
             BadValue: nobody has stated what it means.
@@ -337,7 +379,11 @@ class EdFiNormalizer:
             or ""
         )
         code = self.profile.attendance(recorded)
-        self.sink.code("attendance_events", "AttendanceEventCategory", recorded, code is not None)
+        is_understood = code is not None and (
+            in_section
+            or self.parts.says_how_much(recorded, code.status, _absent_share(record, code))
+        )
+        self.sink.code("attendance_events", "AttendanceEventCategory", recorded, is_understood)
         if code is None:
             raise BadValue(
                 "AttendanceEventCategory",
@@ -346,11 +392,46 @@ class EdFiNormalizer:
             )
         return code
 
+    def section(self, record: EdFiRecord) -> None:
+        """A section, and the periods of the day in which it meets."""
+        offering = ("CourseOfferingReference", "CourseOfferingIdentity")
+        school = record.text(*offering, *_SCHOOL) or record.text(*_SCHOOL) or ""
+        periods = [
+            period.text("ClassPeriodReference", "ClassPeriodIdentity", "ClassPeriodName")
+            for period in record.children("ClassPeriodReference")
+        ]
+        name = _section_name(
+            record.text("SectionIdentifier") or record.text("UniqueSectionCode"),
+            record.text(*offering, "LocalCourseCode"),
+        )
+        self.classes.meetings.periods[school, name].update(p for p in periods if p)
+        self.sink.use(record.file)
+
+    def bell_schedule(self, record: EdFiRecord) -> None:
+        """The periods that meet on some days; without days it says nothing of any."""
+        school = record.text(*_SCHOOL) or ""
+        reference = ("ClassPeriodReference", "ClassPeriodIdentity", "ClassPeriodName")
+        periods = {
+            period.text(*path, *reference)
+            for path in ((), ("MeetingTime",))
+            for period in record.children((*path, *reference)[0])
+        }
+        days = [day.text("Date") for day in record.children("Date")]
+        days += [
+            day.text("CalendarDateReference", "CalendarDateIdentity", "Date")
+            for day in record.children("CalendarDateReference")
+        ]
+        column = TABLES["calendar"].column("date")
+        for day in days:
+            held = self.classes.meetings.held[school, convert(column, day)]  # type: ignore[index]
+            held.update(period for period in periods if period)
+        self.sink.use(record.file)
+
     def section_enrollment(self, record: EdFiRecord) -> None:
         student = record.text(*_STUDENT) or ""
         column = TABLES["school_enrollments"].column("exit_date")
         begin, end = (convert(column, record.text(name)) for name in ("BeginDate", "EndDate"))
-        self.classes.enrolled[student].append((begin, end))  # type: ignore[arg-type]
+        self.classes.enrolled[student].append((_section_of(record), begin, end))  # type: ignore[arg-type]
         self.sink.use(record.file)
 
     def gradebook_entry(self, record: EdFiRecord) -> None:
@@ -495,14 +576,18 @@ def _grade_level(code: str | None) -> int | None:
         return None
 
 
-def _section_of(record: EdFiRecord) -> str:
+def _section_of(record: EdFiRecord) -> Section:
     section = ("SectionReference", "SectionIdentity")
-    names = (
+    name = _section_name(
         record.text(*section, "SectionIdentifier") or record.text(*section, "UniqueSectionCode"),
         record.text(*_COURSE_OFFERING, "LocalCourseCode"),
         record.text(*section, "ClassPeriodName"),
     )
-    return " ".join(name for name in names if name)
+    return record.text(*_COURSE_OFFERING, *_SCHOOL) or record.text(*section, *_SCHOOL) or "", name
+
+
+def _section_name(*parts: str | None) -> str:
+    return " ".join(part for part in parts if part)
 
 
 def _absent_share(record: EdFiRecord, code: AttendanceCode) -> str | None:
@@ -540,14 +625,12 @@ def _is_number(text: str | None) -> bool:
     return True
 
 
-def _school_year_of_entry(entry: str | None) -> str | None:
-    """The school year of an entry date; one that begins in July or later ends in the next year."""
+def _school_year_of_entry(entry: str | None, column: str = "EntryDate") -> str:
+    """The school year of a date; one in July or later is of the year that ends in the next."""
     try:
         day = date.fromisoformat((entry or "")[:10])
     except ValueError:
-        raise BadValue(
-            "EntryDate", f"EntryDate is {entry!r}; a date must look like 2021-08-23"
-        ) from None
+        raise BadValue(column, f"{column} is {entry!r}; a date must look like 2021-08-23") from None
     return str(day.year + 1 if day.month >= 7 else day.year)
 
 
@@ -570,12 +653,16 @@ def _year_of_period(record: EdFiRecord, *within: str) -> int:
 
 _RULES: dict[str, Callable[[EdFiNormalizer, EdFiRecord], None]] = {
     "School": EdFiNormalizer.school,
+    "LocalEducationAgency": EdFiNormalizer.district,
     "CommunityProvider": EdFiNormalizer.provider,
     "Session": EdFiNormalizer.session,
     "GradingPeriod": EdFiNormalizer.grading_period,
+    "Calendar": EdFiNormalizer.school_calendar,
     "CalendarDate": EdFiNormalizer.calendar_date,
     "Course": EdFiNormalizer.course,
     "CourseOffering": EdFiNormalizer.course_offering,
+    "Section": EdFiNormalizer.section,
+    "BellSchedule": EdFiNormalizer.bell_schedule,
     "Student": EdFiNormalizer.student,
     "StudentEducationOrganizationAssociation": EdFiNormalizer.student_organization,
     "StudentSchoolAssociation": EdFiNormalizer.enrollment,

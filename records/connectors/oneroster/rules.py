@@ -55,6 +55,7 @@ from records.connectors.oneroster.school_years import (
 )
 from records.connectors.profiles.profile import IGNORED, SourceProfile
 from records.connectors.protocol import RowSink, SourceRefused
+from records.connectors.unknown_shares import UnknownShares
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ def _extension(name: str, stays_empty: str, student_column: str = "userSourcedId
     named = [
         (student_column if column.name == "student_id" else column.name, column.required)
         for column in canonical.columns
+        if column.name != "calendar_code"  # OneRoster has one calendar a school
     ]
     return SourceFile(
         tuple(column for column, required in named if required),
@@ -394,6 +396,7 @@ class OneRosterNormalizer:
         self.courses: dict[str, tuple[str, str]] = {}
         self.enrollments: dict[tuple[str, str, int], _SchoolEnrollment] = {}
         self.part_days: Counter[tuple[str, ...]] = Counter()
+        self.parts = UnknownShares(sink, profile.source)
         self.school_days: dict[str, list[date]] = {}
         self.line_items: dict[str, _PieceOfWork] = {}
         self.counted: Counter[str] = Counter()
@@ -424,6 +427,7 @@ class OneRosterNormalizer:
         for file, name in EXTENSION_TABLES.items():
             self._canonical_file(file, name, "userSourcedId")
         self._note_what_was_counted()
+        self.parts.finish()
 
     def _report_missing_files(self) -> None:
         for file, expected in FILES.items():
@@ -514,8 +518,8 @@ class OneRosterNormalizer:
         """
         text = record.fields["status"].strip()
         code = self.profile.attendance(text)
-        self.sink.code("attendance_events", "status", text, code is not None)
         if code is None:
+            self.sink.code("attendance_events", "status", text, understood=False)
             raise BadValue(
                 "status",
                 f"status is {text!r}; it must be one of {', '.join(ATTENDANCE_STATUSES)}, or"
@@ -529,6 +533,8 @@ class OneRosterNormalizer:
             )
         if not share and code.absent_share is not None:
             share = repr(code.absent_share)
+        says_how_much = self.parts.says_how_much(text, code.status, share)
+        self.sink.code("attendance_events", "status", text, says_how_much)
         if not share and part and code.status in ABSENT_STATUSES:
             if part.casefold() not in _HALVES:
                 raise BadValue(

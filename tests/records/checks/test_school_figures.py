@@ -73,6 +73,7 @@ def test_a_student_is_counted_for_the_days_of_their_stays_once_each(tmp_path: Pa
 
 def test_on_a_day_at_two_schools_an_absence_counts_where_it_was_recorded(tmp_path: Path):
     stays = [stay(n, DAYS[0]) for n in range(PUPILS)] + [stay(5, DAYS[10], None, "oak")]
+    stays += [stay(n, DAYS[0], None, "oak") | {"student_id": f"oak{n:03}"} for n in range(12)]
     rows = school(school_enrollments=stays)
     rows["attendance_events"] += [
         {"student_id": "elm005", "school_id": "oak", "date": day, "status": "absent_excused"}

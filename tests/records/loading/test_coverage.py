@@ -109,12 +109,15 @@ def test_a_school_that_has_stopped_sending_attendance_is_named(tmp_path: Path):
         tmp_path,
     )
     silent = silent_schools(snapshot, DAYS[-1] + timedelta(days=1))
-    assert [(school.name, school.since, school.days) for school in silent] == [
-        ("Elm", DAYS[20], len(DAYS) - 21),
-        ("New", None, len(DAYS)),
+    assert [(school.name, school.since, school.days, school.is_unknown) for school in silent] == [
+        ("Elm", DAYS[20], len(DAYS) - 21, True),
+        ("New", None, len(DAYS), True),
+        ("Small", DAYS[0], len(DAYS) - 1, False),
     ]
     earlier = silent_schools(snapshot, DAYS[22])
-    assert [(school.name, school.days) for school in earlier] == [("New", 22)]
+    assert [(school.name, school.days) for school in earlier] == [("New", 22), ("Small", 21)]
+    # Of 15 students five absences should have come within seven school days.
+    assert "Small" not in {school.name for school in silent_schools(snapshot, DAYS[7])}
 
 
 def test_what_no_source_speaks_of_is_named(tmp_path: Path):

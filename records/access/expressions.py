@@ -1,4 +1,4 @@
-"""The part of Ibis that features and outcomes use, with types.
+"""The part of Ibis that days at school, features and outcomes use, with types.
 
 Ibis ships no types, so every expression would be `Any` and a misspelled column would fail only when
 a query runs. These protocols take declared column names alone (`ColumnName`) and describe what the
@@ -13,9 +13,8 @@ from typing import Any, Protocol
 
 import ibis
 
-from records.access.scoped_records import ScopedRecords
 from records.canonical.columns import ColumnName
-from records.snapshots.queries import as_date
+from records.snapshots.queries import TableProvider, as_date
 
 
 class Day(Protocol):
@@ -148,8 +147,8 @@ class TableExpr(Protocol):
     ) -> TableExpr: ...
 
 
-def table(records: ScopedRecords, name: str) -> TableExpr:
-    """A canonical table as the scope of `records` shows it.
+def table(records: TableProvider, name: str) -> TableExpr:
+    """A canonical table, as the scope of `records` shows it where they have one.
 
     Raises:
         UnknownTable: there is no such table.
