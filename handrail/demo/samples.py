@@ -1,6 +1,7 @@
 """A demo over a folder of real sample records: loaded as they are, with accounts to look at them.
 
-The demo stands on the day of the newest record. There is no model, and there are no partners: what
+The demo stands on the day of the newest record, or of the last enrollment where nothing else has
+a date. There is no model, and there are no partners: what
 real samples lack is not made up.
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path
 from handrail.commands.records import FILE_SOURCES, load_and_publish
 from handrail.demo.partners import DISTRICT_STAFF, PASSWORD
 from handrail.settings import DEMO_MARKER_FILE, Settings, SettingsError
+from records.canonical.columns import SchoolEnrollments
 from records.connectors.edfi.files import EdFiFiles
 from records.connectors.file_names import files_by_name
 from records.connectors.oneroster.files import OneRosterFiles
@@ -24,7 +26,7 @@ from records.connectors.zip_files import open_source_folder
 from records.database.engine import open_database
 from records.loading.load import load
 from records.loading.load_report import LoadReport
-from records.snapshots.snapshot import Snapshot
+from records.snapshots.snapshot import NoSnapshot, Snapshot
 from records.staff.accounts import Organization, add_organization, add_staff
 from records.staff.viewer import DISTRICT
 from records.system.progress import ProgressCallback
@@ -59,7 +61,7 @@ def make_sample_demo(
         raise SettingsError(f"--source is {kind!r}; it must be {' or '.join(FILE_SOURCES)}")
     connector = _connector(kind, settings.home)
     load(connector, samples, settings.home, progress=progress)
-    newest = Snapshot.current(settings.home).latest_date() or settings.now().date()
+    newest = _newest_day(Snapshot.current(settings.home)) or settings.now().date()
     settings = replace(settings, today=newest)
     report = load_and_publish(
         settings,
@@ -115,6 +117,15 @@ def _recognized_source(samples: Path, home: Path) -> str:
 def _connector(kind: str, home: Path) -> Connector:
     profile = read_profile(kind, home)
     return EdFiFiles(profile) if kind == "edfi" else OneRosterFiles(profile=profile)
+
+
+def _newest_day(snapshot: Snapshot) -> date | None:
+    """The day of the newest record; None where nothing has a date."""
+    try:
+        return snapshot.latest_date()
+    except NoSnapshot:
+        entered = snapshot.table(SchoolEnrollments.TABLE).to_pyarrow()[SchoolEnrollments.ENTRY_DATE]
+        return max((day for day in entered.to_pylist() if day is not None), default=None)
 
 
 def _add_staff(settings: Settings) -> None:

@@ -6,6 +6,7 @@ more; nothing of them goes through the export.
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -169,7 +170,11 @@ def test_high_schools_take_attendance_by_classes_and_one_class_skipped_makes_no_
     truth: Truth, loaded: Loaded
 ):
     lines = pd.read_csv(
-        loaded.files.sis / "attendance.csv", dtype=str, keep_default_na=False, on_bad_lines="skip"
+        loaded.files.sis / "attendance.csv",
+        dtype=str,
+        keep_default_na=False,
+        on_bad_lines="skip",
+        quoting=csv.QUOTE_NONE,
     )
     by_class = lines[lines["classSourcedId"].str.startswith("class-", na=False)]
     assert set(by_class["school_id"]) == set(SCHOOL_IDS[-4:])
