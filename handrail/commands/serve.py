@@ -22,6 +22,8 @@ from records.database.engine import Database, open_database
 from records.destruction.destruction import DestructionError, finish_destructions
 from records.disclosure_log.checkpoints import save_checkpoint
 from records.snapshots.staging import LoadInProgress
+from records.staff import accounts
+from records.staff.viewer import Role
 from serving.app import SiteConfig, create_app
 from serving.wording.words import ROLES
 
@@ -132,24 +134,31 @@ def check_port(host: str, port: int) -> None:
 
 def site_config(settings: Settings, *, secure_cookies: bool = False) -> SiteConfig:
     """The configuration of a home's site; a demo's lists its accounts on the sign-in page."""
+    database = open_database(settings.database_url)
     demo = (
         tuple(
             (login, name, f"{ROLES[role]}, {ORGANIZATION_NAMES[organization]}")
-            for login, name, role, organization in all_staff()
+            for login, name, role, organization in demo_staff(database)
         )
         if settings.is_demo
         else ()
     )
     return SiteConfig(
         home=settings.home,
-        database=open_database(settings.database_url),
+        database=database,
         secret=settings.secret(),
         clock=settings.now,
         secure_cookies=secure_cookies,
         demo_accounts=demo,
-        demo_password=PASSWORD if demo else "",
+        demo_password=PASSWORD if settings.is_demo else "",
         limits=settings.limits,
     )
+
+
+def demo_staff(database: Database) -> list[tuple[str, str, Role, str]]:
+    """Login, name, role and organization of those of the demo's people who have an account."""
+    logins = {viewer.login for viewer in accounts.all_staff(database)}
+    return [person for person in all_staff() if person[0] in logins]
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,6 +6,7 @@ Interrupted half-way it leaves no finished mark, and the next run starts over.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,7 @@ from handrail.commands.effects import compute_effects
 from handrail.commands.models import audit_version
 from handrail.commands.records import load_and_publish
 from handrail.demo.district import DEMO_TODAY
+from handrail.demo.local_forms import PROFILE
 from handrail.demo.office_history import (
     open_todays_emergency,
     record_program_costs,
@@ -40,6 +42,7 @@ from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.partner_files.mapping import parse_mapping
 from records.connectors.partner_files.participant_list import read_participants
 from records.connectors.partner_files.service_history import ServiceHistory
+from records.connectors.profiles.profile import read_profile
 from records.connectors.protocol import Connector
 from records.database.engine import Database, open_database
 from records.identity.linkage import link_participants
@@ -81,7 +84,8 @@ def make_demo(
 ) -> Settings:
     """Make the demo in `folder`, or take the finished one there; returns its home's settings.
 
-    A demo that was made with other features or another policy is made again.
+    A demo that was made with other features, another policy or another form of export is made
+    again.
 
     Args:
         students: how many there must be; by default as many as a finished demo has, and
@@ -97,6 +101,7 @@ def make_demo(
         "today": DEMO_TODAY.isoformat(),
         "students": students,
         "seed": seed,
+        "export": hashlib.sha256(PROFILE.encode()).hexdigest(),
         "catalog": catalog_hash(),
         "policy": AuditBasis.current(Policy.declared(), supports.rules(supports.keys)).sha256,
         "effects": EFFECTS_FORMAT,
@@ -107,7 +112,9 @@ def make_demo(
         return settings
     shutil.rmtree(folder / "home", ignore_errors=True)
     settings = replace(settings, today=DEMO_TODAY)
-    files = write_source_files(folder / "source", seed=seed, students=students, progress=progress)
+    files = write_source_files(
+        folder / "source", seed=seed, students=students, local=True, progress=progress
+    )
     database = open_database(settings.database_url)
     add_people(database, files, progress)
     load_records(settings, database, files, progress)
@@ -160,7 +167,7 @@ def add_people(database: Database, files: DemoFiles, progress: ProgressCallback)
 def load_records(
     settings: Settings, database: Database, files: DemoFiles, progress: ProgressCallback
 ) -> list[LoadReport]:
-    """Load the district's files, its partners' plain files, and one partner's own export."""
+    """Load the district's files by its profile, its partners' plain files, and one own export."""
 
     def load_folder(
         label: str, connector: Connector, folder: Path, minutes: int, *, merge: bool = True
@@ -169,8 +176,13 @@ def load_records(
         with _one_step(label, folder, progress) as folder_progress:
             return load_and_publish(settings, connector, folder, merge, folder_progress, at=at)
 
+    if files.profile is not None:
+        own = settings.home / "profiles" / "oneroster.toml"
+        own.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(files.profile, own)
+    district = OneRosterFiles(profile=read_profile("oneroster", settings.home))
     reports = [
-        load_folder("loading records", OneRosterFiles(), files.sis, 10, merge=False),
+        load_folder("loading records", district, files.sis, 10, merge=False),
         load_folder("loading service history", ServiceHistory(), files.service_history, 25),
     ]
     links = _link(settings, database, files, progress)

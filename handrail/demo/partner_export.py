@@ -1,12 +1,17 @@
 """What one partner sends in its own format: a participant list with typos, an export, a mapping.
 
 The partner has its own numbers for children, so that they must be matched to students. Most match
-easily. Three have no birth date, school or grade on the list; two are on it twice; and
-`NON_STUDENTS` attend no school of the district.
+easily. Some are on the list by a nickname. Three have no birth date, school or grade on it; two are
+on it twice; and `NON_STUDENTS` attend no school of the district.
+
+Its files have been through a spreadsheet: titles above the header and a footer below the records,
+dates without zeros in front or with a time of day, semicolons and Windows-1252, empty columns at
+the end, and a number that the spreadsheet has shortened.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from handrail.demo.partners import EXPORTING_PARTNER, PARTNERS
+from records.identity.nicknames import SHORT_FORMS
 
 NON_STUDENTS = (
     ("Wilhelmina", "Featherstonehaugh", "2013-02-11", "7", "Saint Brannock's"),
@@ -22,14 +28,19 @@ NON_STUDENTS = (
 _EXACT_SHARE = 0.82
 """Share of participants who are written exactly as the district writes them."""
 
-_BAD_LINES = {
-    "Exits.csv": ("MW-E-99999,03/02/2026,Goals met",),
-    "Attendance.csv": (
-        "MW-S-bad-1,{participant},Restorative circles,02/30/2026,Present,45",
-        "MW-S-bad-2,{participant},Restorative circles,03/04/2026,Perhaps,45",
-        "MW-S-odd-1,{participant},Restorative circles,03/05/2026,Cancelled,45",
-    ),
-}
+_NICKNAME_SHARE = 0.25
+"""Share of the participants with a usual nickname who are on the list by it."""
+
+_BAD_EXITS = (("MW-E-99999", "3/2/2026", "Goals met"),)
+_BAD_SESSIONS = (
+    ("MW-S-bad-1", "{participant}", "Restorative circles", "2/30/2026 0:00", "Present", "45", ""),
+    ("MW-S-bad-2", "{participant}", "Restorative circles", "3/4/2026 0:00", "Perhaps", "45", ""),
+    ("MW-S-bad-3", "1.2E+09", "Restorative circles", "3/4/2026 0:00", "Present", "45", ""),
+    ("MW-S-odd-1", "{participant}", "Restorative circles", "3/5/2026 0:00", "Cancelled", "45", ""),
+)
+_TITLE = ("Mendworks", "Enrollment report; printed 4/17/2026 3:52 AM", "")
+_CONFIDENTIAL = "Confidential \u2013 do not distribute"
+_NOTE, _NOTE_EVERY = "Met at the caf\u00e9", 40
 
 MAPPING = """# How Mendworks's export is read. Each line says: what Handrail calls it = \
 what the export calls it.
@@ -46,6 +57,7 @@ max_grade = {highest}
 [[file]]
 name = "Enrollments.csv"
 holds = "enrollments"
+header_line = {header_line}
 dates = ["MM/DD/YYYY"]
 
 [file.columns]
@@ -112,19 +124,21 @@ def write_export(
         & (service_enrollments["end_date"] == "")
     ]
     current_ids = current["student_id"].drop_duplicates().tolist()
-    _participants(children, numbers, current_ids, rng).to_csv(
-        folder / "participants.csv", index=False, lineterminator="\n"
+    listed = _participants(children, numbers, current_ids, rng)
+    _save(
+        folder / "participants.csv",
+        _with_nicknames(listed, rng),
+        footer=("", f"Total participants: {len(listed)}", _CONFIDENTIAL),
+        encoding="cp1252",
     )
     (program,) = next(
         partner.programs for partner in PARTNERS if partner.organization_id == EXPORTING_PARTNER
     )
     _service_history(folder, numbers, service_enrollments, sessions, program.name)
-    for file, lines in _BAD_LINES.items():
-        with (folder / file).open("a", encoding="utf-8") as stream:
-            stream.writelines(line.format(participant=numbers.iloc[0]) + "\n" for line in lines)
     (folder / "mapping.toml").write_text(
         MAPPING.format(
             organization_id=EXPORTING_PARTNER,
+            header_line=len(_TITLE) + 1,
             name=program.name,
             program_id=program.program_id,
             support=program.support,
@@ -174,38 +188,91 @@ def _service_history(
         service_enrollments["organization_id"] == EXPORTING_PARTNER
     ].reset_index(drop=True)
     records = pd.Series([f"MW-E-{number:05d}" for number in range(1, len(enrollments) + 1)])
-    pd.DataFrame(
+    started = pd.DataFrame(
         {
             "Record ID": records,
             "Participant ID": numbers[enrollments["student_id"]].to_numpy(),
             "Program Name": program,
             "Enrollment Date": _as_written(enrollments["start_date"]),
         }
-    ).to_csv(folder / "Enrollments.csv", index=False, lineterminator="\n")
+    )
+    _save(
+        folder / "Enrollments.csv",
+        started,
+        title=_TITLE,
+        footer=("", f"Total records: {len(started)}", _CONFIDENTIAL),
+        empty_columns=2,
+    )
     ended = enrollments["end_date"] != ""
-    pd.DataFrame(
+    left = pd.DataFrame(
         {
             "Enrollment Record ID": records[ended],
             "Exit Date": _as_written(enrollments.loc[ended, "end_date"]),
             "Exit Reason": "Goals met",
         }
-    ).to_csv(folder / "Exits.csv", index=False, lineterminator="\n")
+    )
+    _save(folder / "Exits.csv", left, bad=_BAD_EXITS)
     own_sessions = sessions[sessions["organization_id"] == EXPORTING_PARTNER]
-    pd.DataFrame(
+    held = pd.DataFrame(
         {
             "Record ID": own_sessions["session_id"],
             "Participant ID": numbers[own_sessions["student_id"]].to_numpy(),
             "Program Name": program,
-            "Service Date": _as_written(own_sessions["date"]),
+            "Service Date": _as_written(own_sessions["date"]) + " 0:00",
             "Attended?": np.where(own_sessions["attended"] == "true", "Present", "No Show"),
             "Duration (min)": own_sessions["minutes"],
+            "Notes": np.where(np.arange(len(own_sessions)) % _NOTE_EVERY == 0, _NOTE, ""),
         }
-    ).to_csv(folder / "Attendance.csv", index=False, lineterminator="\n")
+    )
+    participant = str(numbers.iloc[0])
+    _save(
+        folder / "Attendance.csv",
+        held,
+        bad=[[text.format(participant=participant) for text in row] for row in _BAD_SESSIONS],
+        footer=("", _CONFIDENTIAL),
+        separator=";",
+        encoding="cp1252",
+        empty_columns=3,
+    )
+
+
+def _save(
+    file: Path,
+    records: pd.DataFrame,
+    *,
+    bad: Sequence[Sequence[str]] = (),
+    title: Sequence[str] = (),
+    footer: Sequence[str] = (),
+    separator: str = ",",
+    encoding: str = "utf-8",
+    empty_columns: int = 0,
+) -> None:
+    """Write records as a spreadsheet saves them, with `bad` ones at the end."""
+    written = records.to_csv(index=False, sep=separator, lineterminator="\n").splitlines()
+    written += [separator.join(row) for row in bad]
+    empty = separator * empty_columns
+    lines = [*title, *(line + empty for line in written), *footer]
+    file.write_bytes("".join(line + "\r\n" for line in lines).encode(encoding))
+
+
+def _with_nicknames(listed: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """The list with some children by the first of their usual nicknames."""
+    chosen = rng.random(len(listed)) < _NICKNAME_SHARE
+    names = [
+        SHORT_FORMS[name.lower()].split()[0].capitalize()
+        if is_chosen and name.lower() in SHORT_FORMS
+        else name
+        for name, is_chosen in zip(listed["first_name"], chosen, strict=True)
+    ]
+    return listed.assign(first_name=names)
 
 
 def _as_written(days: pd.Series) -> Any:
-    """2026-04-17 as 04/17/2026."""
-    return days.str.slice(5, 7) + "/" + days.str.slice(8, 10) + "/" + days.str.slice(0, 4)
+    """2026-04-07 as 4/7/2026."""
+    day = pd.to_datetime(days)
+    parts = (day.dt.month, day.dt.day, day.dt.year)
+    month, day_of_month, year = (part.astype(int).astype(str) for part in parts)
+    return month + "/" + day_of_month + "/" + year
 
 
 def _swapped(name: str) -> str:

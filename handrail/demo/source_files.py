@@ -1,10 +1,15 @@
-"""Writes the demo district's source files: OneRoster CSV, service history, agreements, people."""
+"""Writes the demo district's source files: OneRoster CSV, service history, agreements, people.
+
+They are in plain words, those of the canonical tables, for benchmarks and tests of what comes after
+a load; or, for the demo itself, in the district's own (`local_forms`).
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +21,32 @@ from handrail.demo.district import (
     DISTRICT_ID,
     DISTRICT_NAME,
     FIRST_NAMES,
+    HIGH,
+    LAST_GRADE,
     LAST_NAMES,
     SCHOOL_IDS,
     SCHOOL_NAMES,
     SCHOOL_YEARS,
     Calendar,
+    Dates,
     Ints,
     calendar,
     level_of,
+)
+from handrail.demo.local_forms import (
+    ABSENT_EXCUSED,
+    ABSENT_UNEXCUSED,
+    CLASSES_A_DAY,
+    FIELD_TRIP,
+    HALF_DAY,
+    HIGH_SCHOOL_LEVEL,
+    PROFILE,
+    SUMMER_SCHOOL,
+    SUMMERS,
+    TARDY,
+    LocalFacts,
+    class_ids,
+    draw_local_facts,
 )
 from handrail.demo.partner_export import write_export
 from handrail.demo.partners import (
@@ -57,10 +80,10 @@ _RACE_COLUMNS = {
 }
 _BAD_LINES = {
     "sis/attendance.csv": (
-        "{student},harrow-lake-101,2026-02-30,absent_excused",
-        "{student},harrow-lake-101,2026-03-04,at the dentist",
-        '{student},harrow-lake-101,"2026-03-05,tardy',
-        "NOBODY,harrow-lake-101,2026-03-06,tardy",
+        "{student},harrow-lake-101,2026-02-30,{excused}{rest}",
+        "{student},harrow-lake-101,2026-03-04,at the dentist{rest}",
+        '{student},harrow-lake-101,"2026-03-05,{tardy}',
+        "NOBODY,harrow-lake-101,2026-03-06,{tardy}{rest}",
         "{student},harrow-lake-101,2026-03-09",
     ),
     "sis/course_grades.csv": (
@@ -77,10 +100,11 @@ _BAD_LINES = {
         "987-65-4321,ns-mentoring,northstar,2026-01-12,,",
     ),
 }
-"""Lines as exports really hold them: each must end in quarantine with its reason."""
+"""Lines as exports really hold them: each must end in quarantine with its reason. `rest` is what
+follows the code in the district's own form."""
 
 _ODD_LINES = {
-    "sis/attendance.csv": ("{student},harrow-lake-101,2026-03-07,tardy",),
+    "sis/attendance.csv": ("{student},harrow-lake-101,2026-03-07,{tardy}{rest}",),
     "sis/course_grades.csv": ("{student},Music,2026,2,2026-01-15,112",),
     "service_history/sessions.csv": (
         "ns-odd-1,{student},ns-mentoring,northstar,2026-03-04,true,600",
@@ -89,6 +113,7 @@ _ODD_LINES = {
 """Lines that can be read, and that somebody should look at: a Saturday, a mark of 112, ten hours of
 mentoring."""
 
+_ALL_CLASSES = np.arange(CLASSES_A_DAY)
 _TWO_DECADES = np.timedelta64(7_305, "D")
 """By which one student's birth date is wrong, as where 1995 was typed for 2015."""
 
@@ -106,6 +131,8 @@ class DemoFiles:
     costs: Path
     partner_export: Path
     """The folder of `EXPORTING`: its participants, its own export and the mapping that reads it."""
+    profile: Path | None
+    """What the words of `sis` mean; None where they are plain."""
 
 
 def write_source_files(
@@ -114,12 +141,15 @@ def write_source_files(
     seed: int = 2026,
     students: int = 16_000,
     habit: OfferBias = DEFAULT_OFFER_BIAS,
+    local: bool = False,
     progress: ProgressCallback = lambda step, done, total: None,
 ) -> DemoFiles:
     """Write the demo district under `directory`.
 
     Args:
         habit: which groups were offered supports less often at equal need.
+        local: whether it exports in its own words, with what a real year holds beside; the
+            simulation is the same.
     """
     rng = np.random.default_rng(seed)
     people, days = draw_population(rng, students), calendar()
@@ -130,7 +160,8 @@ def write_source_files(
         lambda done, total: progress("simulating three school years", done, total),
         habit,
     )
-    writer = _Writer(directory, rng, people, days, history)
+    facts = draw_local_facts(_local_rng(seed), people, days, history) if local else None
+    writer = _Writer(directory, rng, people, days, history, facts)
     steps = (
         writer.roster,
         writer.characteristics,
@@ -155,7 +186,18 @@ def write_source_files(
         directory / "consents.csv",
         directory / "costs.csv",
         directory / EXPORTING_PARTNER,
+        _write_profile(directory / "profile.toml") if local else None,
     )
+
+
+def _local_rng(seed: int) -> np.random.Generator:
+    """A generator that moves no draw of the simulation."""
+    return np.random.default_rng((seed, 1))
+
+
+def _write_profile(file: Path) -> Path:
+    file.write_text(PROFILE, encoding="utf-8")
+    return file
 
 
 class _Writer:
@@ -166,6 +208,7 @@ class _Writer:
         people: Population,
         days: Calendar,
         history: History,
+        facts: LocalFacts | None,
     ) -> None:
         self.directory, self.rng, self.people, self.days, self.history = (
             directory,
@@ -174,6 +217,7 @@ class _Writer:
             days,
             history,
         )
+        self.facts = facts
         for folder in ("sis", "service_history", "agreements", EXPORTING_PARTNER):
             (directory / folder).mkdir(parents=True, exist_ok=True)
         order = rng.permutation(len(people))
@@ -192,11 +236,19 @@ class _Writer:
             writer.writerows([header, *rows])
 
     def _school_on(self, day: int, who: Ints) -> Any:
-        year = int(self.days.year[day])
-        moved = self.people.move_day[year][who] <= self.days.days[day]
-        return self.schools[
-            np.where(moved, self.people.school[year, 1][who], self.people.school[year, 0][who])
-        ]
+        return self.schools[self._school_places(np.full(len(who), day), who)]
+
+    def _school_places(self, day: Ints, who: Ints) -> Ints:
+        """The index of the school of each student on each day."""
+        year = self.days.year[day]
+        moved = self.people.move_day[year, who] <= self.days.days[day]
+        places: Ints = self.people.school[year, moved.astype(np.int64), who]
+        return places
+
+    def _grades_on(self, day: Ints, who: Ints) -> Ints:
+        grades = np.stack([self.people.grade_in(year) for year in range(len(SCHOOL_YEARS))])
+        chosen: Ints = grades[self.days.year[day], who]
+        return chosen
 
     def roster(self) -> None:
         people, who = self.people, np.arange(len(self.people))
@@ -216,26 +268,40 @@ class _Writer:
             "sis/academicSessions.csv",
             ("sourcedId", "status", "title", "type", "startDate", "endDate", "schoolYear"),
             [
-                [
-                    f"year-{year.name}",
-                    "active",
-                    year.title,
-                    "schoolYear",
-                    year.first,
-                    year.last,
-                    year.name,
-                ]
-                for year in SCHOOL_YEARS
+                *(
+                    [
+                        f"year-{year.name}",
+                        "active",
+                        year.title,
+                        "schoolYear",
+                        year.first,
+                        year.last,
+                        year.name,
+                    ]
+                    for year in SCHOOL_YEARS
+                ),
+                *(
+                    [f"summer-{year}", "active", f"Summer {year}", "term", first, last, year]
+                    for year, first, last in self._summers()
+                ),
             ],
         )
         self._rows(
             "sis/calendar.csv",
             ("school_id", "date", "school_year"),
             [
-                [school, day, year.name]
-                for year in SCHOOL_YEARS
-                for day in np.datetime_as_string(year.days())
-                for school in SCHOOL_IDS
+                *(
+                    [school, day, year.name]
+                    for year in SCHOOL_YEARS
+                    for day in np.datetime_as_string(year.days())
+                    for school in SCHOOL_IDS
+                ),
+                *(
+                    [SUMMER_SCHOOL, day, year]
+                    for year, first, last in self._summers()
+                    for day in np.arange(np.datetime64(first), np.datetime64(last) + 1)
+                    if np.is_busday(day)
+                ),
             ],
         )
         present = ~np.all(np.isnat(people.entry_day), axis=0)
@@ -254,8 +320,11 @@ class _Writer:
         self._classes()
         self._enrollments()
 
+    def _summers(self) -> Sequence[tuple[int, date, date]]:
+        return SUMMERS if self.facts is not None else ()
+
     def _classes(self) -> None:
-        rows = [
+        rows: list[list[object]] = [
             [
                 f"home-{year.name}-{school}-{grade:02d}",
                 "active",
@@ -269,6 +338,8 @@ class _Writer:
             for school in SCHOOL_IDS
             for grade in range(13)
         ]
+        if self.facts is not None:
+            rows += self._local_classes()
         self._rows(
             "sis/classes.csv",
             (
@@ -283,43 +354,103 @@ class _Writer:
             rows,
         )
 
+    def _local_classes(self) -> Iterator[list[object]]:
+        """The classes of the high schools, and those of the summer sessions."""
+        for index, year in enumerate(SCHOOL_YEARS):
+            for place in range(len(SCHOOL_IDS) - len(HIGH), len(SCHOOL_IDS)):
+                for grade in range(9, LAST_GRADE + 1):
+                    names = class_ids(index, *np.broadcast_arrays(place, grade, _ALL_CLASSES))
+                    for name, course in zip(names, COURSES[HIGH_SCHOOL_LEVEL], strict=True):
+                        school, term = SCHOOL_IDS[place], f"year-{year.name}"
+                        level = f"{grade:02d}"
+                        yield [name, "active", course, level, "scheduled", school, term]
+        for summer, _, _ in SUMMERS:
+            name = f"class-summer-{summer}"
+            title, term = "Summer reading", f"summer-{summer}"
+            yield [name, "active", title, "", "scheduled", SUMMER_SCHOOL, term]
+
     def _enrollments(self) -> None:
         parts = []
         for index, year in enumerate(SCHOOL_YEARS):
-            entry, move = self.people.entry_day[index], self.people.move_day[index]
-            grade = np.char.zfill(np.maximum(self.people.grade_in(index), 0).astype(str), 2).astype(
-                object
-            )
-            here, moves = ~np.isnat(entry), ~np.isnat(move) & ~np.isnat(entry)
             last = np.datetime64(year.last)
             past = index < len(SCHOOL_YEARS) - 1
-            for place, chosen, first, end in (
-                (0, here, entry, np.where(moves, move - 1, last)),
-                (1, moves, move, np.full(len(move), last)),
-            ):
-                who = np.flatnonzero(chosen)
-                school = self.schools[self.people.school[index, place][who]]
-                ends = np.datetime_as_string(end[who]).astype(object)
-                open_ended = (end[who] == last) & (not past)
+            grades = np.maximum(self.people.grade_in(index), 0)
+            for place, who, school, first, end in self._stays(index):
+                number = np.full(len(who), place)
+                block = np.full(len(who), -1)
+                if self.facts is not None:
+                    times = np.where(level_of(grades[who]) == HIGH_SCHOOL_LEVEL, CLASSES_A_DAY, 1)
+                    block = np.where(np.repeat(times, times) > 1, _numbered(times), -1)
+                    number, who, school, first, end = (
+                        np.repeat(part, times) for part in (number, who, school, first, end)
+                    )
+                ends = np.datetime_as_string(end).astype(object)
+                open_ended = (end == last) & (not past)
                 parts.append(
                     pd.DataFrame(
                         {
                             "sourcedId": [
-                                f"e-{year.name}-{place}-{student}" for student in self.ids[who]
+                                f"e-{year.name}-{place}-{student}"
+                                + (f"-{class_number + 1}" if class_number >= 0 else "")
+                                for student, class_number in zip(self.ids[who], block, strict=True)
                             ],
                             "status": "active",
-                            "classSourcedId": f"home-{year.name}-" + school + "-" + grade[who],
-                            "schoolSourcedId": school,
+                            "classSourcedId": self._class_of(index, school, grades[who], block),
+                            "schoolSourcedId": self.schools[school],
                             "userSourcedId": self.ids[who],
                             "role": "student",
-                            "beginDate": np.datetime_as_string(first[who]),
+                            "beginDate": np.datetime_as_string(first),
                             "endDate": np.where(open_ended, "", ends),
                         }
                     )
                 )
+        parts += self._summer_enrollments()
         pd.concat(parts).to_csv(
             self.directory / "sis/enrollments.csv", index=False, lineterminator="\n"
         )
+
+    def _class_of(self, index: int, school: Ints, grade: Ints, block: Ints) -> Any:
+        """Identifiers of homerooms, and of a class where `block` is one of the day's."""
+        padded = np.char.zfill(grade.astype(str), 2).astype(object)
+        homerooms = f"home-{SCHOOL_YEARS[index].name}-" + self.schools[school] + "-" + padded
+        return np.where(
+            block >= 0, class_ids(index, school, grade, np.maximum(block, 0)), homerooms
+        )
+
+    def _stays(self, index: int) -> Iterator[tuple[int, Ints, Ints, Dates, Dates]]:
+        """The stays of a school year: number, students, schools, first and last days."""
+        entry, move = self.people.entry_day[index], self.people.move_day[index]
+        here, moves = ~np.isnat(entry), ~np.isnat(move) & ~np.isnat(entry)
+        last = np.full(len(entry), SCHOOL_YEARS[index].last, dtype="datetime64[D]")
+        first_end = np.where(moves, move - 1, last)
+        away = [] if self.facts is None else [s for s in self.facts.away if s.year == index]
+        for span in away:
+            first_end[span.student] = self.days.days[span.first - 1]
+        for place, chosen, first, end in ((0, here, entry, first_end), (1, moves, move, last)):
+            who = np.flatnonzero(chosen)
+            yield place, who, self.people.school[index, place][who], first[who], end[who]
+        back = [span for span in away if not moves[span.student]]
+        who = np.array([span.student for span in back], dtype=np.int64)
+        if len(who):
+            first = self.days.days[[span.last + 1 for span in back]]
+            yield 2, who, self.people.school[index, 0][who], first, last[who]
+
+    def _summer_enrollments(self) -> Iterator[pd.DataFrame]:
+        if self.facts is None:
+            return
+        for (year, first, last), who in zip(SUMMERS, self.facts.summer, strict=True):
+            yield pd.DataFrame(
+                {
+                    "sourcedId": [f"e-summer-{year}-{student}" for student in self.ids[who]],
+                    "status": "active",
+                    "classSourcedId": f"class-summer-{year}",
+                    "schoolSourcedId": SUMMER_SCHOOL,
+                    "userSourcedId": self.ids[who],
+                    "role": "student",
+                    "beginDate": str(first),
+                    "endDate": str(last),
+                }
+            )
 
     def characteristics(self) -> None:
         people = self.people
@@ -358,11 +489,15 @@ class _Writer:
         )
 
     def attendance(self) -> None:
-        day = np.concatenate([part[0] for part in self.history.absences])
-        who = np.concatenate([part[1] for part in self.history.absences])
-        excused = np.concatenate([part[2] for part in self.history.absences])
-        late_day = np.concatenate([part[0] for part in self.history.tardies])
-        late_who = np.concatenate([part[1] for part in self.history.tardies])
+        day, who, excused = (
+            np.concatenate(part) for part in zip(*self.history.absences, strict=True)
+        )
+        late_day, late_who = (
+            np.concatenate(part) for part in zip(*self.history.tardies, strict=True)
+        )
+        if self.facts is not None:
+            self._local_attendance(self.facts, day, who, excused, late_day, late_who)
+            return
         status = np.where(excused, "absent_excused", "absent_unexcused")
         frame = pd.DataFrame(
             {
@@ -371,22 +506,60 @@ class _Writer:
                 "status": np.concatenate([status, np.full(len(late_day), "tardy")]),
             }
         ).sort_values(["day", "who"], kind="stable")
-        cuts = np.flatnonzero(np.diff(frame["day"].to_numpy())) + 1
-        blocks = zip(
-            np.split(frame["day"].to_numpy(), cuts),
-            np.split(frame["who"].to_numpy(), cuts),
-            strict=True,
-        )
-        schools = [self._school_on(int(block[0]), who) for block, who in blocks]
-        self._write(
-            "sis/attendance.csv",
-            {
-                "userSourcedId": self.ids[frame["who"]],
-                "school_id": np.concatenate(schools),
-                "date": self.dates[frame["day"]],
-                "status": frame["status"].to_numpy(),
-            },
-        )
+        self._write("sis/attendance.csv", self._attendance_columns(frame))
+
+    def _attendance_columns(self, frame: pd.DataFrame) -> dict[str, Any]:
+        """The columns of an attendance file, from a frame of days, students and codes."""
+        day, who = frame["day"].to_numpy(), frame["who"].to_numpy()
+        return {
+            "userSourcedId": self.ids[who],
+            "school_id": self.schools[self._school_places(day, who)],
+            "date": self.dates[day],
+            "status": frame["status"].to_numpy(),
+        }
+
+    def _local_attendance(
+        self,
+        facts: LocalFacts,
+        day: Ints,
+        who: Ints,
+        excused: Flags,
+        late_day: Ints,
+        late_who: Ints,
+    ) -> None:
+        """Attendance in the district's codes: by days, and by classes at the high schools."""
+        codes = np.where(excused, ABSENT_EXCUSED, ABSENT_UNEXCUSED)
+        at_high_school = level_of(self._grades_on(day, who)) == HIGH_SCHOOL_LEVEL
+        times = np.where(at_high_school, CLASSES_A_DAY, 1)
+        block = np.where(np.repeat(at_high_school, times), _numbered(times), -1)
+        late_level = level_of(self._grades_on(late_day, late_who))
+        parts = [
+            (np.repeat(day, times), np.repeat(who, times), np.repeat(codes, times), block),
+            (late_day, late_who, TARDY, np.where(late_level == HIGH_SCHOOL_LEVEL, 0, -1)),
+            (*facts.half_days, HALF_DAY, -1),
+            (*facts.skipped[:2], ABSENT_UNEXCUSED, facts.skipped[2]),
+            (*facts.field_trips, FIELD_TRIP, -1),
+        ]
+        frame = pd.concat(
+            [
+                pd.DataFrame({"day": day, "who": who, "status": code, "block": number})
+                for day, who, code, number in parts
+            ]
+        ).sort_values(["day", "who", "block"], kind="stable")
+        columns = self._attendance_columns(frame)
+        columns["classSourcedId"] = self._classes_missed(frame)
+        self._write("sis/attendance.csv", columns)
+
+    def _classes_missed(self, frame: pd.DataFrame) -> Any:
+        """The class of each line that is about one; empty where it is about the day."""
+        day, who, block = (frame[name].to_numpy() for name in ("day", "who", "block"))
+        names = np.full(len(frame), "", dtype=object)
+        for index in range(len(SCHOOL_YEARS)):
+            rows = np.flatnonzero((block >= 0) & (self.days.year[day] == index))
+            school = self._school_places(day[rows], who[rows])
+            grade = self._grades_on(day[rows], who[rows])
+            names[rows] = class_ids(index, school, grade, block[rows])
+        return names
 
     def grades(self) -> None:
         parts = []
@@ -675,10 +848,19 @@ class _Writer:
         )
 
     def add_bad_lines(self) -> None:
+        words = {"excused": "absent_excused", "tardy": "tardy", "rest": ""}
+        if self.facts is not None:
+            words = {"excused": ABSENT_EXCUSED, "tardy": TARDY, "rest": ","}
         for position, lines_by_file in ((0, _BAD_LINES), (1, _ODD_LINES)):
             for file, lines in lines_by_file.items():
                 with (self.directory / file).open("a", encoding="utf-8") as stream:
                     stream.writelines(
-                        line.format(student=self.ids[self.current[position]]) + "\n"
+                        line.format(student=self.ids[self.current[position]], **words) + "\n"
                         for line in lines
                     )
+
+
+def _numbered(times: Ints) -> Ints:
+    """0 to n - 1 for each n, one after the other."""
+    numbers: Ints = np.arange(times.sum()) - np.repeat(np.cumsum(times) - times, times)
+    return numbers

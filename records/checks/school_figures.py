@@ -23,6 +23,7 @@ import duckdb
 from records.access.attendance_days import CountedDays, days_at_schools, school_days
 from records.access.expressions import Day, TableExpr
 from records.canonical.schema import PERIOD_CATEGORIES
+from records.canonical.supports import SupportCatalog
 from records.loading.load_history import loads
 from records.snapshots.queries import TableProvider, compile_query
 from records.snapshots.snapshot import Snapshot
@@ -172,7 +173,7 @@ def _create_stays(engine: duckdb.DuckDBPyConnection, today: date) -> None:
 
 def _create_days(engine: duckdb.DuckDBPyConnection, snapshot: Snapshot, today: date) -> None:
     """The school days of this year, and what each student missed of those that count."""
-    views = _Views(snapshot.id, engine)
+    views = _Views(snapshot.id, snapshot.supports, engine)
     for name, make in (("year_days", school_days), ("students_days", _days_and_missed)):
         query = compile_query(make, today, today - timedelta(days=1))
         engine.register(name, query.arrow(views))
@@ -191,6 +192,7 @@ class _Views:
     """The views of a snapshot in an engine of its own, for a compiled query."""
 
     id: str
+    supports: SupportCatalog
     engine: duckdb.DuckDBPyConnection
 
     def table(self, name: str) -> object:

@@ -34,9 +34,9 @@ class RosterEntry:
 
 def read_roster(records: ScopedRecords) -> dict[str, RosterEntry]:
     """Every student of `records` by student ID, in the order of last and first name."""
-    school_names = records.frame("schools").set_index("school_id")["name"]
+    school_names = records.frame("schools").set_index("school_id")["name"].dropna().to_dict()
     students = records.frame("students").set_index("student_id").reindex(list(records.students))
-    schools = students["school_id"].map(school_names).fillna(students["school_id"])
+    schools = [school_names.get(school, school) for school in students["school_id"]]
     columns = (
         students.index,
         students["first_name"],

@@ -73,7 +73,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     def step(name: str, done: int, total: int) -> None:
         steps.append((name, done, total))
 
-    files = write_source_files(folder / "source", students=STUDENTS)
+    files = write_source_files(folder / "source", students=STUDENTS, local=True)
     settings = replace(Settings.from_environment(folder / "home"), today=DEMO_TODAY)
     database = open_database(settings.database_url)
     add_people(database, files, step)
@@ -96,7 +96,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(tmp_path: Path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        write_source_files(tmp_path / name, seed=seed, students=300)
+        write_source_files(tmp_path / name, seed=seed, students=300, local=True)
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
     assert digests(tmp_path / "a") != digests(tmp_path / "c")
 
@@ -124,6 +124,8 @@ def test_the_demo_loads_like_any_district_and_each_bad_line_is_put_aside(made: M
         "enrollments.csv": 2,
     }
     assert snapshot.manifest["waiting"]["service_sessions"] == 1, "of nobody in the roster"
+    (shortened,) = [row for row in snapshot.set_aside() if "shortened" in row.reason]
+    assert (shortened.file, shortened.column) == ("Attendance.csv", "Participant ID")
     folders = (files.sis, files.service_history, files.partner_export)
     for report, folder in zip(made.reports, folders, strict=True):
         for count in report.files:

@@ -102,12 +102,11 @@ class SchoolYears:
     def school_days(self) -> dict[date, int]:
         """Weekdays of the school years -> name of the school year."""
         terms = self._terms
-        summers = [session for session in self.sessions.values() if session.is_summer]
         days: dict[date, int] = {}
         for year in self.years:
             for day in _weekdays(year.start, year.end):
                 in_term = any(term.holds(day) for term in terms)
-                in_summer = any(summer.holds(day) for summer in summers)
+                in_summer = any(summer.holds(day) for summer in self._summers)
                 if in_term or not (year.terms or in_summer):
                     days.setdefault(day, year.name)
         return days
@@ -117,12 +116,32 @@ class SchoolYears:
         days = sorted(self.school_days())
         return [day for day in days if any(term.holds(day) for term in self._terms)] or days
 
+    def is_of_summer(self, day: date) -> bool:
+        """Whether a day lies in a summer session, and in no term (or, without terms, no year)."""
+        if not any(summer.holds(day) for summer in self._summers):
+            return False
+        if self._terms:
+            return not any(term.holds(day) for term in self._terms)
+        return not any(year.start <= day <= year.end for year in self.years)
+
+    def are_of_summer(self, session_ids: Iterable[str]) -> bool:
+        """Whether all of these sessions, apart from the school year, are known to be summer's."""
+        if not self._summers:
+            return False
+        named = [self.sessions.get(session) for session in session_ids if session]
+        terms = [session for session in named if session is None or not session.is_school_year]
+        return bool(terms) and all(session is not None and session.is_summer for session in terms)
+
     def first_day(self, session_ids: Iterable[str]) -> date | None:
         """The first day of these sessions; None where none of them is known."""
         known = [
             self.sessions[session].start for session in session_ids if session in self.sessions
         ]
         return min(known, default=None)
+
+    @cached_property
+    def _summers(self) -> list[AcademicSession]:
+        return [session for session in self.sessions.values() if session.is_summer]
 
     @cached_property
     def _terms(self) -> list[AcademicSession]:
