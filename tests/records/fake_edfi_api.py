@@ -244,6 +244,40 @@ def fill(ods: FakeEdFiApi, students: int = 6) -> None:
                 "endDate": "2025-10-10",
             },
         )
+        ods.add(
+            "ed-fi/calendars",
+            (school,),
+            {
+                "calendarCode": "c",
+                "calendarTypeDescriptor": descriptor("CalendarType", "School"),
+                "gradeLevels": [],
+                "schoolReference": {"schoolId": school},
+                "schoolYearTypeReference": SCHOOL_YEAR,
+            },
+        )
+        ods.add(
+            "ed-fi/bellSchedules",
+            (school,),
+            {
+                "bellScheduleName": "Normal",
+                "classPeriods": [
+                    {"classPeriodReference": {"classPeriodName": "1", "schoolId": school}}
+                ],
+                "dates": [{"date": "2025-09-02"}],
+                "schoolReference": {"schoolId": school},
+            },
+        )
+        ods.add(
+            "ed-fi/sections",
+            (school,),
+            {
+                "sectionIdentifier": "m1",
+                "courseOfferingReference": {"localCourseCode": "MATH", "schoolId": school},
+                "classPeriods": [
+                    {"classPeriodReference": {"classPeriodName": "1", "schoolId": school}}
+                ],
+            },
+        )
         for day, event in ((1, "Instructional day"), (2, "Instructional day"), (3, "Holiday")):
             ods.add(
                 "ed-fi/calendarDates",
@@ -381,6 +415,21 @@ def add_student(ods: FakeEdFiApi, number: int) -> None:
                 "attendanceEventCategoryDescriptor": descriptor("AttendanceEventCategory", code),
             },
         )
+    ods.add(
+        "ed-fi/studentSectionAssociations",
+        (student,),
+        of
+        | {
+            "beginDate": "2025-08-25",
+            "sectionReference": {
+                "localCourseCode": "MATH",
+                "schoolId": school,
+                "schoolYear": 2026,
+                "sectionIdentifier": "m1",
+                "sessionName": "Fall",
+            },
+        },
+    )
     ods.add(
         "ed-fi/studentGradebookEntries",
         (student,),

@@ -69,6 +69,7 @@ _NOT_TAKING_PART = {
     "didnotqualify",
 }
 _HOUSED = {"nothomeless", "notapplicable", "permanent", "permanenthousing", "stable"}
+_CHARACTERISTIC = "StudentCharacteristic"
 _MOST_NOTES = 10
 
 
@@ -132,10 +133,7 @@ class StudentCharacteristics:
             return
         student, stay = student_of(record), _stay_of(record)
         takes_part = _takes_part(record, characteristic)
-        known = self._programs.setdefault(
-            (student, characteristic), _Participation(record.file, record.line)
-        )
-        self._reported.add(characteristic)
+        known = self._participation(student, characteristic, record)
         self.see_day(stay.first)
         if takes_part:
             known.stays.append(stay)
@@ -144,7 +142,11 @@ class StudentCharacteristics:
         self.sink.use(record.file)
 
     def add_demographics(self, student: str, record: EdFiRecord) -> None:
-        """Take sex, races and English of a record about a student."""
+        """Take sex, races and English of a record about a student, and what older versions of the
+        standard say there instead of in programs.
+        """
+        self._add_homelessness(student, record)
+        self._add_meals(student, record)
         sex, proficiency = record.code("Sex"), record.code("LimitedEnglishProficiency")
         races = tuple(
             code
@@ -159,6 +161,44 @@ class StudentCharacteristics:
         known.sexes = _union(known.sexes, (sex,) if sex else ())
         known.races = _union(known.races, races)
         known.proficiencies = _union(known.proficiencies, (proficiency,) if proficiency else ())
+
+    def _add_homelessness(self, student: str, record: EdFiRecord) -> None:
+        """Take the characteristic Homeless: of versions 2 and 3, with the days on which it held.
+
+        Of several periods only the first can be told, so one that has ended leaves it unknown.
+        """
+        for child in record.children(_CHARACTERISTIC):
+            code = child.code(_CHARACTERISTIC, _CHARACTERISTIC) or child.code(_CHARACTERISTIC)
+            if not plain(code).startswith("homeless"):
+                continue
+            first, last = (
+                day_of(child, _CHARACTERISTIC, name)
+                or day_of(child, _CHARACTERISTIC, "Period", name)
+                for name in ("BeginDate", "EndDate")
+            )
+            known = self._participation(student, "unstable_housing", record)
+            known.stays.append(_Stay(first, last, None))
+            known.is_unclear |= day_of(child, _CHARACTERISTIC, "Period", "EndDate") is not None
+            self.see_day(first)
+
+    def _add_meals(self, student: str, record: EdFiRecord) -> None:
+        """Take the eligibility for meals that version 2 gives with the student."""
+        meals = plain(record.code("SchoolFoodServicesEligibility"))
+        if not meals:
+            return
+        known = self._participation(student, "meal_eligible", record)
+        if meals.startswith(("free", "reduced")):
+            known.stays.append(_Stay(None, None, None))
+        elif not meals.startswith(("full", "paid")):
+            known.is_unclear = True
+
+    def _participation(
+        self, student: str, characteristic: str, record: EdFiRecord
+    ) -> _Participation:
+        self._reported.add(characteristic)
+        return self._programs.setdefault(
+            (student, characteristic), _Participation(record.file, record.line)
+        )
 
     def see_day(self, day: date | None) -> None:
         """Take a day on which something began: the source knows the days up to it."""

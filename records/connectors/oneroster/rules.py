@@ -387,6 +387,11 @@ class _PieceOfWork:
     points_possible: float | None
 
 
+_NOTHING = ("", "null", "na", "none", "nil", "unknown", "tbd")
+_REPEATED = 5
+"""Equal digits, from which an identifier is one that somebody made up."""
+
+
 class OneRosterNormalizer:
     """Normalizes the records of one source into a sink."""
 
@@ -725,7 +730,8 @@ class OneRosterNormalizer:
             if record.fields.get("enabledUser", "").strip().lower() in FALSE_WORDS:
                 self.disabled.add(student)
             for name in ("identifier", "userMasterIdentifier"):
-                if text := record.fields.get(name, "").strip():
+                text = record.fields.get(name, "").strip()
+                if not _stands_for_nothing(text):
                     self.same_person.setdefault(f"{name} {text}", set()).add(student)
             self.students.setdefault(student, []).append(
                 _Student(row, self._own_grade(record), record.file, record.line_number)
@@ -1149,6 +1155,13 @@ class OneRosterNormalizer:
                 f"{f' and {others:,} other values' if others > 0 else ''}; {what} stays unknown"
                 " there"
             )
+
+
+def _stands_for_nothing(identifier: str) -> bool:
+    """Whether an identifier is empty, or what systems write for one: 0, 999999, NULL or N/A."""
+    plain = "".join(character for character in identifier.lower() if character.isalnum())
+    repeated = len(set(plain)) == 1 and (plain[0] == "0" or len(plain) >= _REPEATED)
+    return plain in _NOTHING or repeated
 
 
 def _ids(text: str) -> tuple[str, ...]:

@@ -173,6 +173,7 @@ def test_the_records_of_a_student_become_the_canonical_rows(ods: FakeEdFiApi, tm
             "grade_level": 5,
             "entry_date": day("2025-08-25"),
             "exit_date": None,
+            "calendar_code": None,
         }
     ]
     assert rows["attendance_events"] == [

@@ -944,6 +944,41 @@ def test_version_2_gives_races_and_english_with_the_student(tmp_path: Path):
     )
 
 
+def test_older_versions_give_homelessness_and_meals_with_the_student(tmp_path: Path):
+    def facts(characteristic: str, meals: str, folder: Path) -> dict[str, object]:
+        more = (
+            "<StudentCharacteristic><StudentCharacteristic><CodeValue>Single parent</CodeValue>"
+            "</StudentCharacteristic></StudentCharacteristic>"
+            f"{characteristic}<SchoolFoodServicesEligibility>{meals}"
+            "</SchoolFoodServicesEligibility>"
+        )
+        folder.mkdir()
+        _, snapshot = loaded(wrote(folder / "in", Student=student(more=more)), folder / "home")
+        found = facts_of(snapshot)["1"]
+        return {name: found[name] for name in ("unstable_housing", "meal_eligible")}
+
+    def homeless(*days: str) -> str:
+        return (
+            "<StudentCharacteristic><StudentCharacteristic><CodeValue>Homeless</CodeValue>"
+            f"</StudentCharacteristic>{''.join(days)}</StudentCharacteristic>"
+        )
+
+    begin_, end = "<BeginDate>2025-09-01</BeginDate>", "<EndDate>2025-09-30</EndDate>"
+    assert facts(homeless(begin_), "Free", tmp_path / "1") == {
+        "unstable_housing": True,
+        "meal_eligible": True,
+    }
+    period = f"<Period>{begin_}{end}</Period>"
+    assert facts(homeless(period), "Full price", tmp_path / "2") == {
+        "unstable_housing": None,
+        "meal_eligible": False,
+    }
+    assert facts("", "Unknown", tmp_path / "3") == {
+        "unstable_housing": None,
+        "meal_eligible": None,
+    }
+
+
 def test_a_language_program_decides_before_the_proficiency(tmp_path: Path):
     said = described(1, LimitedEnglishProficiency="Limited")
     ended = program("LanguageInstructionProgram", begin(end="2025-09-30"))
