@@ -50,8 +50,8 @@ from records.canonical.quarantine import (
 )
 from records.canonical.schema import ABSENT_STATUSES, ATTENDANCE_STATUSES, canonical_table
 from records.connectors.csv_files import CsvRecord, RowReader, quarantine_record
-from records.connectors.edfi.school_days import ClassAttendance, ClassMissed, is_absence
 from records.connectors.grade_levels import listed_grade_levels
+from records.connectors.oneroster.class_attendance import CLASS_COLUMN, ClassLines
 from records.connectors.oneroster.demographics import FALSE_WORDS, RACE_COLUMNS, demographic_facts
 from records.connectors.oneroster.school_years import (
     MAX_SESSION_DAYS,
@@ -92,11 +92,16 @@ EXTENSION_TABLES = {
 _FLAG_COLUMNS = ("english_learner", "special_education", "unstable_housing", "meal_eligible")
 
 
-def _extension(name: str, stays_empty: str, *also: str) -> SourceFile:
-    """An extension file with the columns of a canonical table, and further ones that are read."""
+def _extension(
+    name: str,
+    stays_empty: str,
+    student_column: str = "userSourcedId",
+    *,
+    also: tuple[str, ...] = (),
+) -> SourceFile:
     canonical = canonical_table(name)
     named = [
-        ("userSourcedId" if column.name == "student_id" else column.name, column.required)
+        (student_column if column.name == "student_id" else column.name, column.required)
         for column in canonical.columns
         if column.name != "calendar_code"  # OneRoster has one calendar a school
     ]
@@ -107,9 +112,6 @@ def _extension(name: str, stays_empty: str, *also: str) -> SourceFile:
         is_extension=True,
     )
 
-
-_CLASS_MISSED = "classSourcedId"
-"""The column of `attendance.csv` that names the class which a line is about; empty for the day."""
 
 FILES: dict[str, SourceFile] = {
     "orgs.csv": SourceFile(("sourcedId", "type"), ("status", "name"), "names of schools"),
@@ -172,7 +174,7 @@ FILES: dict[str, SourceFile] = {
         "marks for single pieces of work",
     ),
     "attendance.csv": _extension(
-        "attendance_events", "attendance: no absence can be seen", _CLASS_MISSED
+        "attendance_events", "attendance: no absence can be seen", also=(CLASS_COLUMN,)
     ),
     "course_grades.csv": _extension("course_grades", "course marks"),
     "assessments.csv": _extension("assessments", "test results"),
@@ -183,8 +185,6 @@ mirror either. Version 1.0 has `grade`, `termSourcedId` and `schoolYearId`."""
 
 _DELETED_STATUSES = ("tobedeleted", "inactive", "deleted")
 _OPEN_END = "9999-12-31"
-_OF_ONE_CLASS = "class"
-"""The part of the day of a late arrival at one class."""
 _SUMMER = "a day of a summer session, apart from the school year"
 _SUMMER_CLASS = "of a class of a summer session, apart from the school year"
 _HALVES = ("am", "pm", "morning", "afternoon")
@@ -417,7 +417,7 @@ class OneRosterNormalizer:
         self.enrollments: dict[tuple[str, str, int], _SchoolEnrollment] = {}
         self.part_days: Counter[tuple[str, ...]] = Counter()
         self.parts = UnknownShares(sink, profile.source)
-        self.classes_missed = ClassAttendance(sink, profile)
+        self.class_lines = ClassLines(sink, profile, self._is_student)
         self.school_days: dict[str, list[date]] = {}
         self.line_items: dict[str, _PieceOfWork] = {}
         self.counted: Counter[str] = Counter()
@@ -445,10 +445,8 @@ class OneRosterNormalizer:
         self._keep_students()
         self._line_items()
         self._results()
-        self._attendance()
         for file, name in EXTENSION_TABLES.items():
-            if file != "attendance.csv":
-                self._canonical_file(file, name)
+            self._canonical_file(file, name, "userSourcedId")
         self._note_what_was_counted()
         self.parts.finish()
 
@@ -512,82 +510,33 @@ class OneRosterNormalizer:
     def _quarantine_error(self, record: CsvRecord, error: BadValue) -> None:
         quarantine_record(self.sink, record.file, record, error)
 
-    def _canonical_file(self, file: str, name: str) -> None:
+    def _canonical_file(self, file: str, name: str, student_column: str = "student_id") -> None:
         """Read a file whose columns are those of a canonical table, into that table."""
-        reader = RowReader(canonical_table(name), {"student_id": "userSourcedId"})
+        reader = RowReader(canonical_table(name), {"student_id": student_column})
         for record in self._lines(file):
             try:
+                if name == "attendance_events":
+                    record = self._with_code_explained(record)
+                    if record.fields["status"] == IGNORED:
+                        self.sink.ignore(
+                            record.file, "attendance code that says nothing of the day"
+                        )
+                        continue
                 row = reader.row(record)
+                if name == "attendance_events" and self.class_lines.takes(record, row):
+                    continue
             except BadValue as error:
                 self._quarantine_error(record, error)
             else:
-                self.sink.keep(name, row, record.file, record.line_number)
-
-    def _attendance(self) -> None:
-        reader = RowReader(canonical_table("attendance_events"), {"student_id": "userSourcedId"})
-        for record in self._lines("attendance.csv"):
-            try:
-                record = self._with_code_explained(record)
-                if record.fields["status"] == IGNORED:
-                    self.sink.ignore(record.file, "attendance code that says nothing of the day")
+                if name == "calendar" and self.school_years.is_of_summer(row["date"]):  # type: ignore[arg-type]
+                    self.sink.ignore(record.file, _SUMMER)
                     continue
-                self._keep_attendance(record, reader.row(record))
-            except BadValue as error:
-                self._quarantine_error(record, error)
-        self.classes_missed.finish(self.school_days)
-
-    def _keep_attendance(self, record: CsvRecord, row: dict[str, Value]) -> None:
-        """Keep what is about a day; what is about a class counts once the whole file is read.
-
-        Raises:
-            BadValue: it is about a class, and nobody has said how many of them make a day.
-        """
-        section, status = record.fields.get(_CLASS_MISSED, "").strip(), str(row["status"])
-        if not section:
-            if self.profile.attendance_by == "section":
-                self.sink.ignore(record.file, "attendance by days (the profile says by classes)")
-                return
-            self.classes_missed.days_recorded[str(row["school_id"])] += is_absence(status)
-        elif status == "present":
-            self._came_to_class(row, section)
-            self.sink.ignore(record.file, "present in one class")
-            return
-        elif is_absence(status):
-            self._miss_class(record, row, section)
-            return
-        else:
-            self._came_to_class(row, section)
-            row = row | {"part": _OF_ONE_CLASS}
-        self.sink.keep("attendance_events", row, record.file, record.line_number)
-
-    def _came_to_class(self, row: Mapping[str, Value], section: str) -> None:
-        assert isinstance(row["date"], date)
-        self.classes_missed.came_to(
-            str(row["student_id"]), row["date"], (str(row["school_id"]), section)
-        )
-
-    def _miss_class(self, record: CsvRecord, row: Mapping[str, Value], section: str) -> None:
-        if self.profile.classes_a_day is None and self.profile.attendance_by != "day":
-            raise BadValue(
-                _CLASS_MISSED,
-                f"{_CLASS_MISSED} is {section!r}: the line is about one class, and"
-                " profiles/oneroster.toml must say how many of them a day has, as classes_a_day"
-                " under [attendance]",
-            )
-        if self._student(record, "userSourcedId") is None:
-            return
-        assert isinstance(row["date"], date)
-        self.classes_missed.add(
-            ClassMissed(
-                student=str(row["student_id"]),
-                school=str(row["school_id"]),
-                day=row["date"],
-                section=(str(row["school_id"]), section),
-                status=str(row["status"]),
-            ),
-            record.file,
-            record.line_number,
-        )
+                self.sink.keep(name, row, record.file, record.line_number)
+                if name == "calendar":
+                    days = self.school_days.setdefault(str(row["school_id"]), [])
+                    days.append(row["date"])  # type: ignore[arg-type]
+        if name == "attendance_events":
+            self.class_lines.finish()
 
     def _with_code_explained(self, record: CsvRecord) -> CsvRecord:
         """An attendance record with the meaning of its code, and how much of the day it is about.
@@ -852,6 +801,9 @@ class OneRosterNormalizer:
             )
         return None
 
+    def _is_student(self, record: CsvRecord) -> bool:
+        return self._student(record, "userSourcedId") is not None
+
     def _demographics(self) -> None:
         birth_date_column = canonical_table("students").column("birth_date")
         for record in self._lines("demographics.csv"):
@@ -915,7 +867,9 @@ class OneRosterNormalizer:
 
     def _calendar(self) -> None:
         if self.source.has("calendar.csv"):
-            self._listed_days()
+            self._canonical_file("calendar.csv", "calendar")
+            for listed in self.school_days.values():
+                listed.sort()
             return
         days, years = self.school_years.school_days(), self.school_years.years
         if days and self.schools:
@@ -936,24 +890,6 @@ class OneRosterNormalizer:
                 self.sink.derive(
                     "calendar", {"school_id": school, "date": day, "school_year": name}, sessions, 0
                 )
-
-    def _listed_days(self) -> None:
-        reader = RowReader(canonical_table("calendar"))
-        for record in self._lines("calendar.csv"):
-            try:
-                row = reader.row(record)
-            except BadValue as error:
-                self._quarantine_error(record, error)
-                continue
-            day = row["date"]
-            assert isinstance(day, date)
-            if self.school_years.is_of_summer(day):
-                self.sink.ignore(record.file, _SUMMER)
-                continue
-            self.sink.keep("calendar", row, record.file, record.line_number)
-            self.school_days.setdefault(str(row["school_id"]), []).append(day)
-        for listed in self.school_days.values():
-            listed.sort()
 
     def _courses(self) -> None:
         for record in self._lines("courses.csv"):
