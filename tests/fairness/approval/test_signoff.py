@@ -23,13 +23,14 @@ from fairness.approval.signoff import (
     refuse,
     sign,
 )
-from fairness.audit.audit import FORMAT, Audit, AuditError, audit_model
+from fairness.audit.audit import FORMAT, Audit, AuditError, EarlierAudit, audit_model
 from fairness.audit.basis import AuditBasis, measure_files
 from fairness.checks.checks import CHECKS
 from fairness.checks.policy import Policy
 from fairness.checks.policy_file import Consequence
 from fairness.gate.gate import Verdict
 from fairness.report.report import audit_folder, audits_of_version, latest_audit, write_report
+from features.alert_versions import kept_rules, versions_in_force
 from features.alerts import ALERTS_FILE, AlertRules
 from features.catalog import feature_names
 from features.declarations import DeclarationError
@@ -442,6 +443,36 @@ def test_an_audit_of_an_earlier_release_keeps_its_text(world: World):
     earlier = replace(audit, basis=basis, supports={})
     assert "supports" not in json.loads(earlier.to_json())
     assert Audit.from_json(earlier.to_json()).sha256 == earlier.sha256
+
+
+def test_an_earlier_audit_is_counted_again_under_the_rules_of_its_time(world: World):
+    earlier = world.audit(at=NOW - timedelta(days=1))
+    (world.home / ALERTS_FILE.name).write_text(
+        ALERTS_FILE.read_text().replace(
+            "absence_rate_year.at_least = 0.10", "absence_rate_year.at_least = 0.05"
+        )
+    )
+    rules, then = AlertRules.of(world.home), kept_rules(world.home, earlier.basis["alert_rules"])
+    assert then is not None and then.rules == AlertRules.declared().rules != rules.rules
+    model = read_model(world.version.file, world.version.sha256)
+    audit = audit_model(
+        model,
+        world.version.version,
+        world.snapshot,
+        TODAY,
+        POLICY,
+        NOW,
+        earlier=[EarlierAudit(earlier, model, then)],
+        rules=rules,
+    )
+    assert audit.basis == asdict(AuditBasis.current(POLICY, audit.supports, rules))
+    record_audit(world.desk(), audit)
+    world.sign()
+    assert world.approved().version is not None
+    assert [entry.version for entry in versions_in_force(world.home)] == [
+        AlertRules.declared().version,
+        rules.version,
+    ]
 
 
 def test_a_signature_lapses_with_the_code_of_a_measure_and_not_with_its_comments(
