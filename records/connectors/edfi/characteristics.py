@@ -18,11 +18,11 @@ from records.canonical.schema import PERIOD_CATEGORIES, TABLES
 from records.connectors.edfi.descriptors import (
     federal_group,
     learns_english,
-    plain,
     sex_of,
     shown,
 )
 from records.connectors.edfi.record import EdFiRecord, day_of, says_no, says_yes, student_of
+from records.connectors.profiles.grades import plain
 from records.connectors.protocol import RowSink
 
 PROGRAM_CHARACTERISTICS = {

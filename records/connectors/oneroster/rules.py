@@ -16,8 +16,9 @@ What the rules decide where the standard leaves it open:
 - `enabledUser` says whether somebody can sign in (1.2: "the record is active but system access is
   curtailed"). A student who cannot, and has no enrollment, has left and is left out.
 - Work that is exempt, missing or not submitted has no mark, whatever its score; an unfinished mark
-  (partially graded, or 0 for work that is only submitted) is unknown. A mark is the share of
-  `resultValueMax`: extra credit takes it above 100, and without a maximum it is unknown.
+  (partially graded, or 0 for work that is only submitted) is unknown, and so is one with a status
+  that the profile does not list. A mark is the share of `resultValueMax`: extra credit takes it
+  above 100, and without a maximum it is unknown. What scale it is on is in `marks.py`.
 
 Source: 1EdTech OneRoster 1.1 and 1.2 CSV Tables,
 https://www.imsglobal.org/oneroster-v11-final-csv-tables and
@@ -48,11 +49,13 @@ from records.canonical.schema import ABSENT_STATUSES, ATTENDANCE_STATUSES, canon
 from records.connectors.csv_files import CsvRecord, RowReader, quarantine_record
 from records.connectors.grade_levels import listed_grade_levels
 from records.connectors.oneroster.demographics import FALSE_WORDS, RACE_COLUMNS, demographic_facts
+from records.connectors.oneroster.marks import COURSES, RosterMarks, score_meaning
 from records.connectors.oneroster.school_years import (
     MAX_SESSION_DAYS,
     AcademicSession,
     SchoolYears,
 )
+from records.connectors.profiles.grades import NO_MARK, SUBMITTED, UNFINISHED
 from records.connectors.profiles.profile import IGNORED, SourceProfile
 from records.connectors.protocol import RowSink, SourceRefused
 
@@ -173,17 +176,12 @@ _OPEN_END = "9999-12-31"
 _HALVES = ("am", "pm", "morning", "afternoon")
 """Parts of a day that are half of it each."""
 _NO_DAYS = "school days (academicSessions.csv has no school year and no term with dates either)"
-_NO_MARK_STATUSES = (
-    "exempt",
-    "missing",
-    "not submitted",
-    "in progress",
-    "incomplete",
-    "not graded",
-    "ungraded",
-    "pending",
+_FLAGGED_STATUSES = (
+    ("missing", "missing"),
+    ("inProgress", "in progress"),
+    ("incomplete", "incomplete"),
 )
-_STATUS_SYNONYMS = {"excused": "exempt", "exempted": "exempt", "unsubmitted": "not submitted"}
+"""Flags of a result of version 1.2 that say that it has no mark, with their words."""
 _EXIT_DATE = canonical_table("school_enrollments").column("exit_date")
 _MARK = canonical_table("gradebook_entries").column("grade")
 _IDS_APART = re.compile(r"[\s,;\"'\[\]]+")
@@ -398,6 +396,7 @@ class OneRosterNormalizer:
         self.line_items: dict[str, _PieceOfWork] = {}
         self.counted: Counter[str] = Counter()
         self.not_understood: dict[tuple[str, str, str], Counter[str]] = {}
+        self.marks = RosterMarks(sink, profile.grades, self._school_of, self.counted)
 
     def run(self) -> None:
         """Read everything that the source has, and report the files that it lacks.
@@ -422,7 +421,12 @@ class OneRosterNormalizer:
         self._line_items()
         self._results()
         for file, name in EXTENSION_TABLES.items():
-            self._canonical_file(file, name, "userSourcedId")
+            if name == COURSES:
+                for record in self._lines(file):
+                    self.marks.add_course(record)
+            else:
+                self._canonical_file(file, name, "userSourcedId")
+        self.marks.finish()
         self._note_what_was_counted()
 
     def _report_missing_files(self) -> None:
@@ -986,14 +990,11 @@ class OneRosterNormalizer:
                     f"{self.source.display_name('lineItems.csv')} does not have this piece of work",
                 )
                 continue
-            status = _score_status(record.fields)
-            if status in _NO_MARK_STATUSES:
-                self.sink.ignore(record.file, f"work without a mark ({status})")
-                continue
-            try:
-                grade = self._mark(record.fields, item, status)
-            except BadValue as error:
-                self._quarantine_error(record, error)
+            flag = _flagged_status(record.fields)
+            word = flag or _status_word(record.fields.get("scoreStatus", ""))
+            meaning = NO_MARK if flag else score_meaning(self.profile.grades, word, self.sink)
+            if meaning == NO_MARK:
+                self.sink.ignore(record.file, f"work without a mark ({word})")
                 continue
             row: dict[str, Value] = {
                 "student_id": student,
@@ -1001,12 +1002,20 @@ class OneRosterNormalizer:
                 "course": item.course or None,
                 "title": item.title or None,
                 "due_date": item.due,
-                "grade": grade,
             }
-            self.sink.keep("gradebook_entries", row, record.file, record.line_number)
+            try:
+                row["grade"] = self._mark(record.fields, item, meaning)
+                self.marks.add_result(row, item.points_possible, record.file, record.line_number)
+            except BadValue as error:
+                self._quarantine_error(record, error)
 
-    def _mark(self, fields: Mapping[str, str], item: _PieceOfWork, status: str) -> float | None:
+    def _mark(
+        self, fields: Mapping[str, str], item: _PieceOfWork, status: str | None
+    ) -> float | None:
         """The share of the points that a result earned, in points of 100; None while unknown.
+
+        Args:
+            status: what the status of the result means; None if nobody has said.
 
         Raises:
             BadValue: the score is not a number, or is below 0.
@@ -1018,7 +1027,12 @@ class OneRosterNormalizer:
             return None
         if score < 0:
             raise BadValue("score", f"score is {fields['score'].strip()}; it must be 0 or more")
-        if status == "partially graded" or (status == "submitted" and score == 0):
+        if status is None:
+            self.counted[
+                "results whose scoreStatus is not understood; their mark stays unknown"
+            ] += 1
+            return None
+        if status == UNFINISHED or (status == SUBMITTED and score == 0):
             self.counted["results that are not fully graded; their mark stays unknown"] += 1
             return None
         if item.points_possible is None:
@@ -1027,6 +1041,11 @@ class OneRosterNormalizer:
             ] += 1
             return None
         return 100.0 * score / item.points_possible
+
+    def _school_of(self, student: str) -> str:
+        """The school of a student by their own record; empty where it is not known."""
+        records = self.students.get(student)
+        return str(records[0].row["school_id"] or "") if records else ""
 
     def _note_what_was_counted(self) -> None:
         shared = sum(len(users) for users in self.same_person.values() if len(users) > 1)
@@ -1069,17 +1088,15 @@ def _is_share(text: str) -> bool:
         return False
 
 
-def _score_status(fields: Mapping[str, str]) -> str:
-    """The status of a result in the words of the standard; flags of version 1.2 included."""
-    flags = (("missing", "missing"), ("inProgress", "in progress"), ("incomplete", "incomplete"))
-    for flag, status in flags:
-        if fields.get(flag, "").strip().lower() == "true":
-            return status
-    return _status_word(fields.get("scoreStatus", ""))
+def _flagged_status(fields: Mapping[str, str]) -> str:
+    """The word for the flag of version 1.2 by which a result has no mark; empty without one."""
+    set_flags = (
+        word for flag, word in _FLAGGED_STATUSES if fields.get(flag, "").strip().lower() == "true"
+    )
+    return next(set_flags, "")
 
 
 @lru_cache(maxsize=1_000)
 def _status_word(text: str) -> str:
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text.strip().removeprefix("ext:"))
-    status = re.sub(r"[\s_-]+", " ", spaced).lower()
-    return _STATUS_SYNONYMS.get(status, status)
+    return re.sub(r"[\s_-]+", " ", spaced).lower()
