@@ -109,7 +109,9 @@ class EdFiNormalizer:
         self.grading_periods = GradingPeriods(self.profile.grades)
         self.marks = CourseMarks(self.sink, self.profile.grades)
         self.discipline = DisciplineRecords(self.sink)
-        self.facts = StudentCharacteristics(self.sink, self.withheld_characteristics)
+        self.facts = StudentCharacteristics(
+            self.sink, self.profile.programs, self.withheld_characteristics
+        )
         self.calendar = SchoolCalendar(self.sink)
         self.classes = ClassAttendance(self.sink, self.profile)
 

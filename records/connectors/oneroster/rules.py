@@ -265,6 +265,9 @@ class OneRosterSource(Protocol):
     def display_name(self, file: str) -> str:
         """The name by which the people of the district know this file."""
 
+    def is_empty(self, file: str) -> bool:
+        """Whether the file is there and has no line below its header."""
+
     def lines(self, file: str, required: tuple[str, ...]) -> Iterable[CsvRecord]:
         """Its records, none where there is no such file."""
 
@@ -374,6 +377,7 @@ class OneRosterNormalizer:
     def __init__(self, source: OneRosterSource, sink: RowSink, profile: SourceProfile) -> None:
         self.source, self.sink, self.profile = source, sink, profile
         self.has_roles = source.has("roles.csv")
+        self.empty = frozenset(file for file in FILES if source.is_empty(file))
         self.characteristics: dict[str, _Characteristics] = {}
         self.birth_dates: dict[str, date] = {}
         self.students: dict[str, list[_Student]] = {}
@@ -401,9 +405,13 @@ class OneRosterNormalizer:
     def run(self) -> None:
         """Read everything that the source has, and report the files that it lacks.
 
+        A file that is there and has no line below its header counts as missing: an export that was
+        cut short looks the same.
+
         Raises:
-            SourceRefused: there are users, and none of them is a student.
+            SourceRefused: there is no user, or none of them is a student.
         """
+        self._refuse_without_users()
         self._orgs()
         self._academic_sessions()
         self._report_missing_files()
@@ -431,11 +439,17 @@ class OneRosterNormalizer:
 
     def _report_missing_files(self) -> None:
         for file, expected in FILES.items():
-            if expected.stays_empty is not None and not self.source.has(file):
+            name = self.source.display_name(file)
+            if file in self.empty:
+                counts = ": it counts as a missing file" if expected.stays_empty else ""
+                self.sink.note(f"{name} has a header and no rows{counts}")
+            if expected.stays_empty is not None and not self._has(file):
                 has_days = file != "calendar.csv" or self.school_years.years
-                self.sink.missing(
-                    self.source.display_name(file), expected.stays_empty if has_days else _NO_DAYS
-                )
+                self.sink.missing(name, expected.stays_empty if has_days else _NO_DAYS)
+
+    def _has(self, file: str) -> bool:
+        """Whether a file is there and has a line below its header."""
+        return self.source.has(file) and file not in self.empty
 
     def _keep_students(self) -> None:
         last_year: dict[str, int] = {}
@@ -586,7 +600,7 @@ class OneRosterNormalizer:
                 continue
             if not isinstance(start, date) or not isinstance(end, date):
                 continue
-            days = (end - start).days
+            days, kind = (end - start).days, record.fields["type"].strip()
             if days < 0:
                 self._quarantine(record, "endDate", f"endDate {end} is before startDate {start}")
                 continue
@@ -601,11 +615,11 @@ class OneRosterNormalizer:
             self.school_years.add(
                 AcademicSession(
                     record.fields["sourcedId"].strip(),
-                    record.fields.get("title", ""),
-                    record.fields["type"].strip(),
+                    kind,
                     start,
                     end,
                     _year_named(record.fields.get("schoolYear", "")),
+                    is_summer=self.profile.is_summer(record.fields.get("title"), kind),
                 )
             )
             self.sink.use(record.file)
@@ -715,7 +729,7 @@ class OneRosterNormalizer:
 
     def _leave_out_disabled(self) -> None:
         """Leave out students whose account is disabled and who are enrolled nowhere."""
-        can_tell = self.source.has("enrollments.csv")
+        can_tell = self._has("enrollments.csv")
         kept = self.disabled & self.enrolled if can_tell else self.disabled
         for student in sorted(self.disabled - kept):
             self.left_out.add(student)
@@ -729,6 +743,14 @@ class OneRosterNormalizer:
                 "students whose account is disabled (enabledUser is false); they were kept, as the"
                 " source has enrollments of theirs or no enrollments at all"
             ] = len(kept)
+
+    def _refuse_without_users(self) -> None:
+        users = "users.csv"
+        if users in self.empty:
+            raise SourceRefused(
+                f"{self.source.display_name(users)} has a header and no rows: a district has"
+                " students, so the export was cut short"
+            )
 
     def _refuse_without_students(self) -> None:
         if self.students or not self.users_seen:
@@ -832,7 +854,7 @@ class OneRosterNormalizer:
             self._record_characteristics(student, record, values)
 
     def _calendar(self) -> None:
-        if self.source.has("calendar.csv"):
+        if self._has("calendar.csv"):
             self._canonical_file("calendar.csv", "calendar")
             for listed in self.school_days.values():
                 listed.sort()
