@@ -81,6 +81,7 @@ from records.loading.load_history import (
     stale_attendance_since,
 )
 from records.loading.load_report import LoadReport
+from records.loading.profile_versions import profile_name, profile_versions
 from records.permissions import legal_holds
 from records.permissions.destructions_in_progress import unfinished_destructions
 from records.snapshots.snapshot import NoSnapshot, Snapshot, SnapshotDamaged
@@ -200,7 +201,7 @@ def load_and_publish(
             )
         unexplained = [] if accept else code_warnings(snapshot, connector.name)
         if unexplained:
-            name = _profile_name(connector.name)
+            name = profile_name(connector.name)
             raise SuspiciousLoad(
                 f"nothing was changed: {'; '.join(unexplained)}. Say what they mean in"
                 f" {settings.home / 'profiles' / f'{name}.toml'} (`handrail sources profile {name}`"
@@ -255,11 +256,6 @@ def _keep_alert_rules(home: Path, at: datetime) -> None:
         )
 
 
-def _profile_name(source: str) -> str:
-    """The name of a source's profile, which is one whether it comes as files or by an API."""
-    return source.removesuffix("-api")
-
-
 @app.command("status")
 def status(home: Home = None) -> None:
     """The current snapshot, its age, and what is overdue for destruction. Exit 1 if late."""
@@ -278,6 +274,10 @@ def status(home: Home = None) -> None:
                 f"{last.source}{owner} was last loaded on {last.at:%Y-%m-%d at %H:%M}.",
                 highlight=False,
             )
+        for version in profile_versions(snapshot, settings.home):
+            out.print(f"{version.words}.", highlight=False, soft_wrap=True)
+            if version.change:
+                err.print(f"handrail: {version.change}", highlight=False, soft_wrap=True)
         unknown = not_on_record(snapshot)
         silent = silent_schools(snapshot, settings.now().date())
         stale_since = stale_attendance_since(settings.home, settings.now())
@@ -447,7 +447,8 @@ def print_load_report(report: LoadReport) -> None:
             if missing.file in stays
             else f"Not available without it: {missing.stays_empty}"
         )
-        out.print(f"Not found: {missing.file}. {effect}.")
+        is_empty = any(note.startswith(f"{missing.file} has a header") for note in report.notes)
+        out.print(f"{'Empty' if is_empty else 'Not found'}: {missing.file}. {effect}.")
     for dropped in report.dropped_columns:
         out.print(f"Never stored: {dropped['column']} in {dropped['file']} ({dropped['kind']}).")
     for note in report.notes:
@@ -527,7 +528,7 @@ def _open_source(
         )
     connector, mirror = API_CONNECTORS[source](settings), home / "sources" / settings.name
     if isinstance(connector, EdFiApi | OneRosterApi | PowerSchool):
-        connector.profile = read_profile(_profile_name(source), home)
+        connector.profile = read_profile(profile_name(source), home)
     connector.fetch(mirror, progress)
     return connector, mirror
 

@@ -166,6 +166,22 @@ def iter_readable_rows(
             yield fields
 
 
+def has_rows(path: Path, required: tuple[str, ...] = ()) -> bool:
+    """Whether anything but empty lines follows the header of a file.
+
+    Raises:
+        SourceRefused: the file is a workbook, or the header is missing, names a column twice or
+            lacks a required one.
+    """
+    with open_as_utf8(path) as (stream, _):
+        lines = _Lines(stream)
+        _read_header(path, lines, required, (), 1)
+        while line := lines.take():
+            if line.strip(_EMPTY):
+                return True
+    return False
+
+
 def first_lines(path: Path, count: int) -> list[list[str]]:
     """The fields of the first physical lines of a file, by the separator that each line shows.
 

@@ -1,9 +1,9 @@
 """Which canonical tables cannot be filled when a file of a source is missing.
 
 A connector reports the file (`RowSink.missing`). If it has no row of such a table either, the load
-does not bring the table, and what an earlier load brought stays. A file that is there and has no
-rows is another matter: then the source has none. Partners' own files are not here: a file that a
-partner no longer sends is gone.
+does not bring the table, and what an earlier load brought stays. A file with a header alone counts
+as missing too: an export that was cut short looks the same. Partners' own files are not here: a
+file that a partner no longer sends is gone.
 """
 
 from __future__ import annotations

@@ -46,6 +46,7 @@ from records.connectors.http.settings import ApiSettings
 from records.connectors.oneroster.demographics import sex_of
 from records.connectors.oneroster.rules import EXTENSION_TABLES, FILES
 from records.connectors.partner_files.service_history import read_canonical_file
+from records.connectors.profiles.grades import HIGHEST_MARK, NUMBER, MarkTerm, number_of
 from records.connectors.profiles.profile import IGNORED, SourceProfile, standard_profile
 from records.connectors.protocol import RowSink, SourceRefused
 from records.system.progress import ProgressCallback
@@ -152,18 +153,15 @@ _EVER_ENROLLED = (_ACTIVE, "1", "2", "3")
 from elsewhere."""
 
 _MEALS = {"F": "true", "R": "true", "FDC": "true", "RDC": "true", "P": "false"}
-_PERIODS = {"Q1": 1, "Q2": 2, "Q3": 3, "Q4": 4}
-_FAILING_MARKS = frozenset({"F", "F+", "F-", "FF", "E"})
-_PASS_OR_FAIL_MARKS = frozenset(
-    {"P", "PASS", "NP", "CR", "NC", "S", "SAT", "U", "N", "I", "INC", "W", "WP", "WF", "AU"}
-)
-"""Marks of courses without percentages, even if a number is stored with them."""
 _MARK_OF_ZERO = re.compile(r"0+(\.0*)?\s*%?")
 
 
 @dataclass(frozen=True)
 class DistrictCodes:
-    """What a district's own codes for attendance, races and grading periods mean."""
+    """What a district's own codes for attendance, races and grading periods mean.
+
+    `periods` is empty where the profile says which store codes are grading periods.
+    """
 
     attendance: Mapping[str, str]
     races: Mapping[str, str]
@@ -201,7 +199,7 @@ class PowerSchool:
         self.codes = DistrictCodes(
             self._codes("attendance", ATTENDANCE_STATUSES),
             self._codes("races", RACE_ETHNICITIES),
-            self._codes("periods", range(1, 13)) or _PERIODS,
+            self._codes("periods", range(1, 13)),
         )
         extensions = self.settings.options.get("extensions")
         self.extensions = None if extensions is None else self.settings.folder / str(extensions)
@@ -562,22 +560,40 @@ class _PowerSchoolNormalizer:
         )
 
     def _grade(self, row: _Row) -> None:
-        code = row.text("storecode")
-        if code not in self.codes.periods:
+        rules, code, mark = self.profile.grades, row.text("storecode"), row.text("grade")
+        period = self._period(code)
+        term = rules.term(code) if code else MarkTerm.NOT_FINAL
+        is_stated = bool(self.codes.periods) or term not in (None, MarkTerm.GRADING_PERIOD)
+        self.sink.code("course_grades", "storecode", code, is_stated or period is not None)
+        if period is None:
             self.sink.ignore(row.query, f"not a grading period ({code or 'no store code'})")
         elif not row.text("percent"):
             self.sink.ignore(row.query, "a mark without a percentage")
         elif _MARK_OF_ZERO.fullmatch(row.text("percent")):
             self.zeros.append(row)
+        elif rules.is_no_mark(mark):
+            self.sink.ignore(row.query, f"no mark on a scale (grade {mark[:10]})")
         else:
-            if row.text("grade").upper() not in _PASS_OR_FAIL_MARKS:
-                self.courses_with_percentages.add(row.text("course_name"))
+            self.courses_with_percentages.add(row.text("course_name"))
             self._add_mark(row)
+
+    def _period(self, code: str) -> str | None:
+        """The number of the grading period of a store code; None for a code of anything else.
+
+        The settings' option states the numbers. Without it they are the digits of the codes that
+        the profile calls grading periods: T1 is the first.
+        """
+        if self.codes.periods:
+            number = self.codes.periods.get(code)
+            return None if number is None else str(number)
+        digits = "".join(filter(str.isdigit, code))
+        is_period = self.profile.grades.term(code) is MarkTerm.GRADING_PERIOD
+        return str(int(digits)) if code and is_period and digits else None
 
     def _zero(self, row: _Row) -> None:
         """A percentage of 0, once all other marks are known: it stands for no percentage too."""
-        mark = row.text("grade").upper()
-        is_failing = mark in _FAILING_MARKS and (
+        mark, rules = row.text("grade").upper(), self.profile.grades
+        is_failing = (mark in rules.failing or rules.worth(mark) is not None) and (
             row.text("course_name") in self.courses_with_percentages
         )
         if is_failing or _MARK_OF_ZERO.fullmatch(mark):
@@ -589,15 +605,21 @@ class _PowerSchoolNormalizer:
             )
 
     def _add_mark(self, row: _Row) -> None:
+        text = row.text("percent")
+        number = number_of(text)
+        is_mark = number is not None and 0 <= number[0] <= HIGHEST_MARK
+        self.sink.code("course_grades", "percent", NUMBER if is_mark else text, is_mark)
+        if number is None or not is_mark:
+            raise BadValue("percent", f"percent is {text!r}; it must be from 0 to {HIGHEST_MARK}")
         self._add_row(
             "course_grades",
             row,
             student_id=row.text("student_number"),
             course=row.text("course_name"),
             school_year=_year_end(row, "termid", 100),
-            period=str(self.codes.periods[row.text("storecode")]),
+            period=self._period(row.text("storecode")),
             date=row.text("datestored"),
-            grade=row.text("percent"),
+            grade=repr(number[0]),
         )
 
     def _extension_file(self, file: str) -> Path | None:

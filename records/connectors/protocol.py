@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from records.canonical.quarantine import BadRow, Value
+from records.connectors.profiles.profile import SourceProfile
 from records.system.errors import UserError
 from records.system.progress import ProgressCallback
 
@@ -96,6 +97,13 @@ class PartnerConnector(Connector, Protocol):
     """
 
     organization_id: str | None
+
+
+@runtime_checkable
+class ProfiledConnector(Connector, Protocol):
+    """Reads a source whose own words a profile explains."""
+
+    profile: SourceProfile
 
 
 class ApiConnector(Connector, Protocol):

@@ -73,7 +73,8 @@ class SuspiciousLoad(UserError, ValueError):
 
 @dataclass(frozen=True)
 class Load:
-    """One completed load. `tables` are those that it replaced.
+    """One completed load. `tables` are those that it replaced, and `profile` is the digest of the
+    source's profile, None for a source without one.
 
     The fields are keys of `loads.jsonl`.
     """
@@ -86,6 +87,7 @@ class Load:
     kept: int
     quarantined: int
     organization_id: str | None = None
+    profile: str | None = None
 
     @property
     def source_key(self) -> tuple[str, str | None]:
@@ -108,6 +110,7 @@ def record_load(home: Path, report: LoadReport, tables: Sequence[str], at: datet
         kept=sum(file.kept for file in report.files),
         quarantined=sum(file.quarantined for file in report.files),
         organization_id=report.organization_id,
+        profile=report.profile.get("digest"),
     )
     line = json.dumps(asdict(load) | {"at": at.isoformat(timespec="seconds")}) + "\n"
     with _history_file(home).open("a+", encoding="utf-8") as log:

@@ -50,7 +50,9 @@ class LoadReport:
     `of_partners` says whether these were partners' own files. `not_brought` are the tables of the
     source that stay as an earlier load brought them, each with the missing files it needs, and
     `columns_not_brought` the columns of other tables that do, each with its missing file. `codes`
-    are the codes that the source profile explains, by column. `rows` counts the rows of each table
+    are the codes that the source profile explains, by column, and `profile` is that profile: its
+    `digest` with the words of the standard, and the `text` of the district's own file, empty where
+    there is none. It is empty for a source without a profile. `rows` counts the rows of each table
     of the new snapshot, `waiting` those that wait for their student, and `waiting_students` these
     students. The fields are keys of a snapshot's manifest.
     """
@@ -67,6 +69,7 @@ class LoadReport:
     columns_not_brought: dict[str, dict[str, str]] = field(default_factory=dict)
     dropped_columns: list[dict[str, str]] = field(default_factory=list)
     codes: dict[str, CodeCounts] = field(default_factory=dict)
+    profile: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
     waiting: dict[str, int] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """What a load does not bring though its source could, because a file is missing.
 
-An earlier load's tables and columns then stay as they were: a file that is missing for a night says
-nothing about students. A file that is there and has no rows does.
+An earlier load's tables and columns then stay as they were: a file that is missing for a night, or
+has a header alone, says nothing about students.
 """
 
 from __future__ import annotations

@@ -20,7 +20,13 @@ import pyarrow.parquet as pq
 from records.canonical.never_ingest import redact
 from records.canonical.quarantine import BadRow, Value
 from records.canonical.schema import TABLES
-from records.connectors.protocol import Connector, FileCount, MissingFile, PartnerConnector
+from records.connectors.protocol import (
+    Connector,
+    FileCount,
+    MissingFile,
+    PartnerConnector,
+    ProfiledConnector,
+)
 from records.loading.load_report import CodeCounts, LoadReport
 from records.snapshots.staging import DESTROYED, QUARANTINE_SCHEMA
 
@@ -66,6 +72,9 @@ class StagingSink:
         self.report = LoadReport(connector.name)
         if isinstance(connector, PartnerConnector):
             self.report.organization_id, self.report.of_partners = connector.organization_id, True
+        if isinstance(connector, ProfiledConnector):
+            profile = connector.profile
+            self.report.profile = {"digest": profile.digest, "text": profile.text}
         self.passing_notes: list[str] = []
         self._quarantined: list[dict[str, Any]] = []
         self._quarantined_characters = 0

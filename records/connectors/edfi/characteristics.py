@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import lru_cache
 
@@ -18,11 +18,12 @@ from records.canonical.schema import PERIOD_CATEGORIES, TABLES
 from records.connectors.edfi.descriptors import (
     federal_group,
     learns_english,
-    plain,
     sex_of,
     shown,
 )
 from records.connectors.edfi.record import EdFiRecord, day_of, says_no, says_yes, student_of
+from records.connectors.profiles.grades import plain
+from records.connectors.profiles.profile import ProgramRules
 from records.connectors.protocol import RowSink
 
 PROGRAM_CHARACTERISTICS = {
@@ -38,16 +39,6 @@ OTHER_PROGRAMS = (
     "StudentCTEProgramAssociation",
     "StudentTitleIPartAProgramAssociation",
 )
-
-_GENERAL_PROGRAMS = {
-    "bilingual": "english_learner",
-    "englishasasecondlanguage": "english_learner",
-    "specialeducation": "special_education",
-    "preschoolspecialeducation": "special_education",
-    "section504": "special_education",
-    "homeless": "unstable_housing",
-}
-"""Start of the name or the type of a program of the general kind -> what it gives a student."""
 
 _SERVICES = {
     "StudentSpecialEducationProgramAssociation": "SpecialEducationProgramService",
@@ -71,6 +62,7 @@ _NOT_TAKING_PART = {
 _HOUSED = {"nothomeless", "notapplicable", "permanent", "permanenthousing", "stable"}
 _CHARACTERISTIC = "StudentCharacteristic"
 _MOST_NOTES = 10
+_SCHOOL_YEAR_BEGINS_IN = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +101,13 @@ class StudentCharacteristics:
     """The sensitive facts of one source, written once all records have been read.
 
     Args:
+        programs: which programs of the general kind give what, and when one without an end ends.
         withheld: characteristics of which the source does not show every kind of program: of
             these a student without one may have it all the same.
     """
 
     sink: RowSink
+    programs: ProgramRules
     withheld: frozenset[str] = frozenset()
     _programs: dict[tuple[str, str], _Participation] = field(default_factory=dict)
     _demographics: dict[str, _Demographics] = field(default_factory=dict)
@@ -127,11 +121,11 @@ class StudentCharacteristics:
         Raises:
             BadValue: it names no student, or its days are not days in order.
         """
-        characteristic = _characteristic_of(record)
+        characteristic = self._characteristic_of(record)
         if characteristic is None:
             self.sink.ignore(record.file, f"{record.kind}: not used")
             return
-        student, stay = student_of(record), _stay_of(record)
+        student, stay = student_of(record), self._stay_of(record)
         takes_part = _takes_part(record, characteristic)
         known = self._participation(student, characteristic, record)
         self.see_day(stay.first)
@@ -140,6 +134,20 @@ class StudentCharacteristics:
         elif takes_part is None:
             known.is_unclear = True
         self.sink.use(record.file)
+
+    def _characteristic_of(self, record: EdFiRecord) -> str | None:
+        if record.kind != "StudentProgramAssociation":
+            return PROGRAM_CHARACTERISTICS.get(record.kind)
+        program = ("ProgramReference", "ProgramIdentity")
+        return self.programs.characteristic(
+            record.text(*program, "ProgramName"), record.code(*program, "ProgramType")
+        )
+
+    def _stay_of(self, record: EdFiRecord) -> _Stay:
+        stay = _stay_of(record)
+        if stay.last is None and stay.first is not None and self.programs.ends_with_year:
+            return replace(stay, last=end_of_school_year(stay.first))
+        return stay
 
     def add_demographics(self, student: str, record: EdFiRecord) -> None:
         """Take sex, races and English of a record about a student, and what older versions of the
@@ -324,20 +332,9 @@ def _union(known: frozenset[str], more: tuple[str, ...]) -> frozenset[str]:
     return known.union(more)
 
 
-def _characteristic_of(record: EdFiRecord) -> str | None:
-    if record.kind != "StudentProgramAssociation":
-        return PROGRAM_CHARACTERISTICS.get(record.kind)
-    program = ("ProgramReference", "ProgramIdentity")
-    names = (record.text(*program, "ProgramName"), record.code(*program, "ProgramType"))
-    return next(
-        (
-            characteristic
-            for name in names
-            for start, characteristic in _GENERAL_PROGRAMS.items()
-            if plain(name).startswith(start)
-        ),
-        None,
-    )
+def end_of_school_year(day: date) -> date:
+    """The last day of June of the school year of a day."""
+    return date(day.year + (day.month >= _SCHOOL_YEAR_BEGINS_IN), 6, 30)
 
 
 def _takes_part(record: EdFiRecord, characteristic: str) -> bool | None:

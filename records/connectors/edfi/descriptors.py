@@ -8,20 +8,12 @@ that is not understood is never taken for another one.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from enum import IntEnum
-from functools import lru_cache
 
 from records.canonical.never_ingest import redact
+from records.connectors.profiles.grades import plain
 
-_PUNCTUATION = re.compile(r"[\W_]+")
 _LONGEST_CODE = 60
-
-
-def plain(code: str | None) -> str:
-    """The code as it is compared: lower case, letters and digits alone."""
-    return _PUNCTUATION.sub("", (code or "").lower())
 
 
 def shown(code: str | None) -> str:
@@ -124,72 +116,3 @@ def learns_english(code: str) -> str | None:
     understood.
     """
     return _PROFICIENCIES.get(plain(code))
-
-
-class MarkTerm(IntEnum):
-    """What a mark is about, in the order of preference: the finest that is final is used."""
-
-    GRADING_PERIOD = 0
-    SEMESTER = 1
-    COURSE = 2
-    NOT_FINAL = 3
-
-
-_NOT_FINAL = re.compile(
-    r"exam|test|quiz|mid|progress|interim|conduct|citizen|effort|behavio|comment|attendance|skill"
-    r"|standard|homework|coursework|classwork|current|predict|running"
-)
-_MARK_TERMS = (
-    (
-        MarkTerm.GRADING_PERIOD,
-        re.compile(r"(grading|marking|reporting)period|quarter|qtr|trimester"),
-    ),
-    (MarkTerm.GRADING_PERIOD, re.compile(r"(nine|six|9|6)weeks?|(^|grade)q\d($|grade)")),
-    (MarkTerm.SEMESTER, re.compile(r"semester|^(s|sem)\d($|grade|final)")),
-    (
-        MarkTerm.COURSE,
-        re.compile(r"final|course|endofyear|fullyear|year(ly)?(grade|average|mark)?$"),
-    ),
-)
-
-
-@lru_cache(1024)
-def mark_term(code: str | None) -> MarkTerm | None:
-    """What a mark of this GradeType is about; None if it is not understood.
-
-    A mark without a type is taken for what its grading period says.
-    """
-    name = plain(code)
-    if not name:
-        return MarkTerm.GRADING_PERIOD
-    if _NOT_FINAL.search(name):
-        return MarkTerm.NOT_FINAL
-    return next((term for term, pattern in _MARK_TERMS if pattern.search(name)), None)
-
-
-LETTERS_WITHOUT_MARK = frozenset(
-    {
-        "P",
-        "PASS",
-        "S",
-        "U",
-        "I",
-        "INC",
-        "INCOMPLETE",
-        "W",
-        "WP",
-        "WF",
-        "WD",
-        "NC",
-        "CR",
-        "NG",
-        "NM",
-        "AU",
-        "AUDIT",
-        "EX",
-        "EXEMPT",
-        "NA",
-        "N/A",
-    }
-)
-"""Letters that are no mark on a scale: passed, satisfactory, incomplete, withdrawn, no credit."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from records.canonical.quarantine import BadRow, BadValue, Value, convert, convert_row
 from records.canonical.schema import TABLES
-from records.connectors.edfi.descriptors import plain
 from records.connectors.edfi.record import SCHOOL, EdFiRecord, student_of
+from records.connectors.profiles.grades import plain
 from records.connectors.protocol import RowSink
 
 _INCIDENT = ("DisciplineIncidentReference", "DisciplineIncidentIdentity")

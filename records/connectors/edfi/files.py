@@ -101,23 +101,46 @@ class EdFiFiles:
                 f"{directory} holds no .xml file; Ed-Fi interchange files were expected"
             )
         normalizer = EdFiNormalizer(sink, self.profile)
-        kinds = set()
+        kinds: set[str] = set()
+        empty: set[str] = set()
         for file in files:
-            size = file.stat().st_size
+            size, is_empty = file.stat().st_size, True
             for element in stream_records(file):
-                record = _XmlRecord.of(file.name, element)
+                record, is_empty = _XmlRecord.of(file.name, element), False
                 _report_never_stored(sink, file.name, element)
                 kinds.add(record.kind)
                 normalizer.add(record)
                 if element.sourceline and element.sourceline % 2000 < 3:
                     progress(file.name, min(size, element.sourceline * 40), size)
             progress(file.name, size, size)
+            if is_empty:
+                empty.add(file.name)
+                sink.note(f"{file.name} holds no record: it counts as a missing file")
+        _refuse_without_students(kinds, empty)
         normalizer.finish()
         for start, stays_empty in EXPECTED_FILES.items():
             if kinds.isdisjoint(_RECORDS[start]) and not any(
-                _starts_exactly(file.name, start) for file in files
+                _starts_exactly(file.name, start) and file.name not in empty for file in files
             ):
                 sink.missing(f"{start}.xml", stays_empty)
+
+
+def _refuse_without_students(kinds: set[str], empty: set[str]) -> None:
+    """Refuse a source whose file of students is there and holds none.
+
+    Raises:
+        SourceRefused: that is so.
+    """
+    starts = ("Student", "StudentParent")
+    file = next(
+        (name for name in sorted(empty) if any(_starts_exactly(name, start) for start in starts)),
+        None,
+    )
+    if file is not None and "Student" not in kinds:
+        raise SourceRefused(
+            f"{file} holds no record, and no other file holds a Student: a district has students,"
+            " so the export was cut short"
+        )
 
 
 def stream_records(file: Path) -> Iterator[Any]:

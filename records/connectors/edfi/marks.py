@@ -1,25 +1,23 @@
 """Marks of courses: which of a student's marks count, and what a mark is worth.
 
 A source gives several marks for one course: of each grading period, of the semester, of the course,
-and interim ones. The finest final ones are used. A mark is in points of 100; letters need a table
-that the district states, and marks of a 4-point scale are refused.
+and interim ones. The finest final ones are used. A mark is in points of 100; the profile says which
+types count and what letters and the numbers of other scales are worth. Where it does not state a
+scale, each school's marks show whether they are points of 100, and those of a 4-point scale are
+refused.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import date
 
 from records.canonical.quarantine import BadRow, BadValue, Value, convert_row
 from records.canonical.schema import TABLES
-from records.connectors.edfi.descriptors import (
-    LETTERS_WITHOUT_MARK,
-    MarkTerm,
-    mark_term,
-    plain,
-    shown,
-)
+from records.connectors.edfi.descriptors import shown
 from records.connectors.edfi.record import (
     COURSE_OFFERING,
     SCHOOL,
@@ -28,19 +26,28 @@ from records.connectors.edfi.record import (
     says_yes,
     student_of,
 )
+from records.connectors.profiles.grades import (
+    FEW_POINTS,
+    HIGHEST_MARK,
+    LETTERS,
+    NUMBER,
+    SCALES_OF_POINTS,
+    GradeRules,
+    MarkTerm,
+    ScaleBySchool,
+    number_of,
+    plain,
+)
 from records.connectors.protocol import RowSink
 
 _SECTION_OF_STUDENT = ("StudentSectionAssociationReference", "StudentSectionAssociationIdentity")
-_HIGHEST_MARK = 110
-"""Points of 100, with extra credit: as `records.checks.quality` has it."""
-
-_HIGHEST_POINT = 5
-"""Of a 4-point scale, where an advanced course gives one more."""
-
-_ENOUGH_MARKS = 10_000
-"""So many marks without one above `_HIGHEST_POINT` settle that the scale has 4 points."""
+_MARK, _TYPE = "mark of a course", "GradeType"
+"""What a survey calls the columns: a mark is a number, a letter or both."""
 
 _MOST_NOTES = 10
+_TRACKS_APART = 14
+"""Days by which one grading period may end later in one part of a school than in another."""
+
 _FOUR_POINTS = (
     "NumericGradeEarned is {mark:g}, and no mark of this source is above 5: it looks like a 4-point"
     " scale, and a mark must be in points of 100"
@@ -49,18 +56,34 @@ _FOUR_POINTS = (
 
 @dataclass(frozen=True)
 class Period:
-    """A grading period: its place within the year, and the day on which its marks are final."""
+    """A grading period: its place within the year, and the day on which its marks are final.
+
+    `term` is what its name says that it is, where that is more than a grading period.
+    """
 
     sequence: int
     ended: str
+    term: MarkTerm = MarkTerm.GRADING_PERIOD
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is a semester or a year: it spans grading periods, and has no place of one."""
+        return self.term in (MarkTerm.SEMESTER, MarkTerm.COURSE)
 
 
 @dataclass
 class GradingPeriods:
-    """The grading periods of a source. The standard knows them by name, or by name and place."""
+    """The grading periods of a source. The standard knows them by name, or by name and place.
 
+    Semesters stand among them with places of their own: First Semester is 1, as First Nine Weeks.
+    A semester takes the place of the grading period with which it ends.
+    """
+
+    rules: GradeRules = field(default_factory=GradeRules)
     _periods: dict[tuple[str, str, int, int | None], Period] = field(default_factory=dict)
+    _short: dict[tuple[str, int], set[tuple[int, str]]] = field(default_factory=dict)
     _ends: dict[tuple[str, int], set[str]] = field(default_factory=dict)
+    _placed: dict[tuple[str, int, Period], Period] = field(default_factory=dict)
 
     def add(
         self, school: str, year: int, names: Iterable[str | None], sequence: str | None, ended: str
@@ -74,11 +97,16 @@ class GradingPeriods:
             raise BadValue(
                 "PeriodSequence", f"PeriodSequence is {sequence!r}; it must be a whole number"
             )
+        known = [name for name in names if name]
         place = int(sequence or 0)
+        period = Period(place, ended, self._term(known))
+        self._placed.clear()
         self._ends.setdefault((school, year), set()).add(ended)
-        for name in filter(None, names):
+        if not period.is_long:
+            self._short.setdefault((school, year), set()).add((place, ended))
+        for name in known:
             for key in {None, place or None}:
-                self._periods[(school, plain(name), year, key)] = Period(place, ended)
+                self._periods[(school, plain(name), year, key)] = period
 
     def find(self, school: str, name: str, year: int, sequence: str | None) -> Period:
         """The grading period that a mark names; without a place, it is numbered by its last day.
@@ -94,24 +122,51 @@ class GradingPeriods:
             raise BadValue(
                 "GradingPeriod", f"{name!r} of school {school} is not one of the grading periods"
             )
-        if period.sequence:
-            return period
-        earlier = sum(end < period.ended for end in self._ends[(school, year)])
-        return Period(earlier + 1, period.ended)
+        key = (school, year, period)
+        if key not in self._placed:
+            self._placed[key] = replace(period, sequence=self._place(school, year, period))
+        return self._placed[key]
 
+    def _place(self, school: str, year: int, period: Period) -> int:
+        """The place of a period among the grading periods of its school year, from 1."""
+        short = self._short.get((school, year), set())
+        place, ended = period.sequence, period.ended
+        if period.is_long and short:
+            place, ended = min(short, key=lambda one: (_days_between(one[1], ended), one))
+        if place and not _has_two_kinds(short):
+            return place
+        ends = {end for _, end in short} or self._ends[(school, year)]
+        return sum(end < ended for end in ends) + 1
 
-_FAILING = ("F", "E", "FAIL")
-"""Letters beside which a 0 is a mark."""
+    def _term(self, names: Iterable[str]) -> MarkTerm:
+        terms = [self.rules.term(name) for name in names]
+        long = [term for term in terms if term in (MarkTerm.SEMESTER, MarkTerm.COURSE)]
+        is_short = MarkTerm.GRADING_PERIOD in terms or not long
+        return MarkTerm.GRADING_PERIOD if is_short else max(long)
+
 
 _PERIOD_SCHOOL = ("GradingPeriodReference", "GradingPeriodIdentity", *SCHOOL)
 
 
+def _days_between(one: str, other: str) -> int:
+    """Days between two last days; very many where one is no day."""
+    with suppress(ValueError):
+        return abs((date.fromisoformat(one[:10]) - date.fromisoformat(other[:10])).days)
+    return 10**6
+
+
+def _has_two_kinds(periods: Iterable[tuple[int, str]]) -> bool:
+    """Whether grading periods of one place end weeks apart: nine weeks and six weeks side by side,
+    of which each has a first one.
+    """
+    ends: dict[int, set[str]] = {}
+    for place, ended in periods:
+        ends.setdefault(place, set()).add(ended)
+    return any(_days_between(min(of), max(of)) > _TRACKS_APART for of in ends.values())
+
+
 def _is_whole(text: str) -> bool:
     return text.isascii() and text.isdigit()
-
-
-def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).isascii() and text.replace(".", "", 1).isdigit()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +180,19 @@ class _Mark:
     term: MarkTerm
     type_: str
     course: tuple[str, str, int]
-    school: str
     values: dict[str, Value]
     file: str
     line: int
     raw: str
     letter_points: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Worth:
+    """A mark as it is read; `is_sure` where it is known to be in points of 100."""
+
+    points: float
+    is_sure: bool
 
 
 @dataclass
@@ -139,18 +201,19 @@ class CourseMarks:
     wait until it is known for which courses they are needed.
 
     Args:
-        letter_marks: what each letter is worth in points of 100, as the district states it.
+        rules: which types count, and what a mark is worth.
     """
 
     sink: RowSink
-    letter_marks: Mapping[str, float] = field(default_factory=dict)
-    _unscaled: dict[str, list[_Mark]] = field(default_factory=dict)
-    _is_of_100: dict[str, bool] = field(default_factory=dict)
+    rules: GradeRules = field(default_factory=GradeRules)
     _longer: list[_Mark] = field(default_factory=list)
     _covered: set[tuple[str, str, int]] = field(default_factory=set)
     _types_not_understood: Counter[str] = field(default_factory=Counter)
     _letters: int = 0
     _four_points: int = 0
+
+    def __post_init__(self) -> None:
+        self._scales = ScaleBySchool(self._place_number, self._refuse)
 
     def add(self, record: EdFiRecord, period: Period, year: int, titles: Mapping[str, str]) -> None:
         """Take a mark whose type is one of the end of a term.
@@ -158,8 +221,9 @@ class CourseMarks:
         Raises:
             BadValue: it has no mark, or one that is not in points of 100.
         """
-        mark = self._mark(record)
-        if mark is None:
+        school = record.text(*_PERIOD_SCHOOL) or ""
+        worth = self._worth(record, school)
+        if worth is None:
             return
         section = (*_SECTION_OF_STUDENT, *SECTION)
         code = record.text(*_SECTION_OF_STUDENT, *COURSE_OFFERING, "LocalCourseCode") or ""
@@ -172,31 +236,29 @@ class CourseMarks:
                 "school_year": str(year),
                 "period": str(period.sequence),
                 "date": period.ended,
-                "grade": str(mark),
+                "grade": str(worth.points),
                 "section_id": record.text(*section, "SectionIdentifier")
                 or record.text(*section, "UniqueSectionCode"),
             },
         )
         type_ = record.code("GradeType")
-        term = mark_term(type_)
+        term = self.rules.term(type_)
         assert term is not None
-        is_number = bool(record.text("NumericGradeEarned"))
-        school = record.text(*_PERIOD_SCHOOL) or ""
-        may_be_refused = is_number and not self._is_of_100.get(school)
-        self._scale(
-            _Mark(
-                term,
-                type_ or "",
-                (student, code, year),
-                school,
-                values,
-                record.file,
-                record.line,
-                f"{record.kind}: {record.redacted_text()}" if may_be_refused else "",
-                self._worth(record.text("LetterGradeEarned")),
-            ),
-            is_number=is_number,
+        may_be_refused = not worth.is_sure and self._scales.may_refuse(school)
+        mark = _Mark(
+            max(term, period.term),
+            type_ or "",
+            (student, code, year),
+            values,
+            record.file,
+            record.line,
+            f"{record.kind}: {record.redacted_text()}" if may_be_refused else "",
+            self.rules.worth(record.text("LetterGradeEarned")),
         )
+        if worth.is_sure:
+            self._place(mark)
+        else:
+            self._scales.add(school, worth.points, mark)
 
     def leave_out(self, record: EdFiRecord) -> bool:
         """Whether a record is no final mark; then it is ignored by its type."""
@@ -204,7 +266,8 @@ class CourseMarks:
         if says_yes(record.text("CurrentGradeIndicator")):
             self.sink.ignore(record.file, "Grade before the end of its period: not a final mark")
             return True
-        term = mark_term(type_)
+        term = self.rules.term(type_)
+        self.sink.code("course_grades", _TYPE, type_ or "", term is not None)
         if term is None:
             self._types_not_understood[shown(type_)] += 1
             self.sink.ignore(record.file, f"Grade of the type {shown(type_)}: not understood")
@@ -214,9 +277,7 @@ class CourseMarks:
 
     def finish(self) -> None:
         """Write the marks that waited, and say what the source lacks."""
-        for school in list(self._unscaled):
-            highest = max((_points(mark) for mark in self._unscaled[school]), default=0)
-            self._settle(school, is_of_100=highest == 0)
+        self._scales.finish()
         for term in (MarkTerm.SEMESTER, MarkTerm.COURSE):
             used = set()
             for mark in self._longer:
@@ -245,69 +306,93 @@ class CourseMarks:
                 " above 5, and a mark must be in points of 100."
             )
 
-    def _mark(self, record: EdFiRecord) -> float | None:
-        """The mark in points of 100; None where the record says that there is none."""
-        number, letter = record.text("NumericGradeEarned"), record.text("LetterGradeEarned")
-        points = _number(number) if number else None
-        is_no_mark = (letter or "").upper() in LETTERS_WITHOUT_MARK
-        is_unknown_zero = points == 0 and bool(letter) and not self._is_failing(letter or "")
-        if is_no_mark or is_unknown_zero:
+    def _worth(self, record: EdFiRecord, school: str) -> _Worth | None:
+        """The mark; None, and ignored, where the record says that there is none.
+
+        Raises:
+            BadValue: nobody has said what it is worth.
+        """
+        number, letter = record.text("NumericGradeEarned"), record.text("LetterGradeEarned") or ""
+        if not number and number_of(letter) is not None:
+            number, letter = letter, ""
+        rules, scale = self.rules, self.rules.scale_of(school)
+        points = number_of(number or "")
+        if number and points is None:
+            self._unexplained(number)
+            raise BadValue(
+                "NumericGradeEarned", f"NumericGradeEarned is {number!r}; it must be a number"
+            )
+        is_zero = points is not None and points[0] == 0
+        is_unknown_zero = is_zero and bool(letter) and not rules.is_failing(letter)
+        if rules.is_no_mark(letter) or is_unknown_zero:
+            self._understood(letter)
             self.sink.ignore(record.file, f"Grade with the letter {shown(letter)}: not a mark")
             return None
-        if points is not None:
-            if not 0 <= points <= _HIGHEST_MARK:
+        if rules.is_left_out(scale):
+            self._understood(letter or NUMBER)
+            self.sink.ignore(
+                record.file, f"Grade of a scale without points of 100 ({scale}, by the profile)"
+            )
+            return None
+        if points is not None and scale != LETTERS:
+            return self._of_number(*points, number or "", letter, scale)
+        return self._of_letter(letter)
+
+    def _of_number(
+        self, points: float, is_percent: bool, text: str, letter: str, scale: str | None
+    ) -> _Worth:
+        if scale in SCALES_OF_POINTS and not is_percent:
+            known = self.rules.in_points(scale, points)
+            known = self.rules.worth(letter) if known is None else known
+            if known is None:
+                self._unexplained(text)
                 raise BadValue(
                     "NumericGradeEarned",
-                    f"NumericGradeEarned is {number!r}; a mark must be from 0 to {_HIGHEST_MARK}"
-                    " points of 100",
+                    f'NumericGradeEarned is {text!r}, which [grades.points."{scale}"] of the'
+                    " profile does not put into points of 100",
                 )
-            return points
+            self._understood(NUMBER)
+            return _Worth(known, is_sure=True)
+        if not 0 <= points <= HIGHEST_MARK:
+            self._unexplained(text)
+            raise BadValue(
+                "NumericGradeEarned",
+                f"NumericGradeEarned is {text!r}; a mark must be from 0 to {HIGHEST_MARK}"
+                " points of 100",
+            )
+        is_sure = is_percent or scale is not None
+        if is_sure:
+            self._understood(NUMBER)
+        return _Worth(points, is_sure)
+
+    def _of_letter(self, letter: str) -> _Worth:
         if not letter:
             raise BadValue(
                 "NumericGradeEarned", "NumericGradeEarned is empty, and so is LetterGradeEarned"
             )
-        worth = self._worth(letter)
+        worth = self.rules.worth(letter)
         if worth is not None:
-            return worth
+            self._understood(letter)
+            return _Worth(worth, is_sure=True)
         self._letters += 1
-        stated = f"; it lists {', '.join(sorted(self.letter_marks))}" if self.letter_marks else ""
+        self._unexplained(letter)
+        listed = sorted(self.rules.letters)
+        stated = f"; it lists {', '.join(listed)}" if listed else ""
         raise BadValue(
             "NumericGradeEarned",
             f"NumericGradeEarned is empty and LetterGradeEarned is {letter!r}: a table from letters"
             f" to points of 100 is needed that lists this letter{stated}",
         )
 
-    def _is_failing(self, letter: str) -> bool:
-        """Whether a 0 beside this letter may be a mark."""
-        is_in_table = self._worth(letter) is not None
-        return letter.upper() in _FAILING or _is_number(letter) or is_in_table
+    def _understood(self, code: str) -> None:
+        self.sink.code("course_grades", _MARK, code, True)
 
-    def _worth(self, letter: str | None) -> float | None:
-        """What a letter is worth by the district's table."""
-        if not letter or not self.letter_marks:
-            return None
-        letters = {name.upper(): worth for name, worth in self.letter_marks.items()}
-        return letters.get(letter.upper())
+    def _unexplained(self, code: str) -> None:
+        self.sink.code("course_grades", _MARK, code, False)
 
-    def _scale(self, mark: _Mark, *, is_number: bool) -> None:
-        """Place a mark once it is known whether the numbers of its school are points of 100."""
-        is_of_100 = self._is_of_100.get(mark.school)
-        if not is_number or is_of_100:
-            self._place(mark)
-        elif is_of_100 is False:
-            self._refuse(mark)
-        else:
-            waiting = self._unscaled.setdefault(mark.school, [])
-            waiting.append(mark)
-            if _points(mark) > _HIGHEST_POINT:
-                self._settle(mark.school, is_of_100=True)
-            elif len(waiting) >= _ENOUGH_MARKS:
-                self._settle(mark.school, is_of_100=False)
-
-    def _settle(self, school: str, *, is_of_100: bool) -> None:
-        self._is_of_100[school] = is_of_100
-        for mark in self._unscaled.pop(school, []):
-            (self._place if is_of_100 else self._refuse)(mark)
+    def _place_number(self, mark: _Mark) -> None:
+        self._understood(NUMBER)
+        self._place(mark)
 
     def _place(self, mark: _Mark) -> None:
         if mark.term is MarkTerm.GRADING_PERIOD:
@@ -327,22 +412,14 @@ class CourseMarks:
     def _refuse(self, mark: _Mark) -> None:
         """Refuse a number of a 4-point scale; beside a letter of the table the letter counts."""
         if mark.letter_points is not None:
+            self._understood(NUMBER)
             self._place(replace(mark, values=mark.values | {"grade": mark.letter_points}))
             return
         self._four_points += 1
+        self._unexplained(FEW_POINTS)
         reason = _FOUR_POINTS.format(mark=_points(mark))
         self.sink.quarantine(BadRow(mark.file, mark.line, "NumericGradeEarned", reason, mark.raw))
 
 
 def _points(mark: _Mark) -> float:
     return float(mark.values["grade"])  # type: ignore[arg-type]
-
-
-def _number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = float("nan")
-    if number != number:
-        raise BadValue("NumericGradeEarned", f"NumericGradeEarned is {text!r}; it must be a number")
-    return number

@@ -99,7 +99,7 @@ class EdFiNormalizer:
     attendance_schools: dict[str, Counter[str]] = field(default_factory=dict)
     course_titles: dict[str, str] = field(default_factory=dict)
     gradebook: dict[str, dict[str, str | None]] = field(default_factory=dict)
-    grading_periods: GradingPeriods = field(default_factory=GradingPeriods)
+    grading_periods: GradingPeriods = field(init=False)
     providers: dict[str, str] = field(default_factory=dict)
     interventions: dict[str, dict[str, str | None]] = field(default_factory=dict)
     newest_record: str = ""
@@ -109,9 +109,12 @@ class EdFiNormalizer:
     facts: StudentCharacteristics = field(init=False)
 
     def __post_init__(self) -> None:
-        self.marks = CourseMarks(self.sink, self.profile.letters)
+        self.grading_periods = GradingPeriods(self.profile.grades)
+        self.marks = CourseMarks(self.sink, self.profile.grades)
         self.discipline = DisciplineRecords(self.sink)
-        self.facts = StudentCharacteristics(self.sink, self.withheld_characteristics)
+        self.facts = StudentCharacteristics(
+            self.sink, self.profile.programs, self.withheld_characteristics
+        )
         self.calendar = SchoolCalendar(self.sink)
         self.classes = ClassAttendance(self.sink, self.profile)
         self.parts = UnknownShares(self.sink, self.profile.source)

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from records.canonical.never_ingest import holds_ssn
-from records.connectors.csv_files import CsvRecord, read_csv
+from records.connectors.csv_files import CsvRecord, has_rows, read_csv
 from records.connectors.file_names import find_file
 from records.connectors.http.client import (
     RequestRefused,
@@ -579,6 +579,10 @@ class _MirrorSource:
 
     def display_name(self, file: str) -> str:
         return _RESOURCE_OF_FILE[file].name if file in _RESOURCE_OF_FILE else file
+
+    def is_empty(self, file: str) -> bool:
+        extension = self._extension_file(file)
+        return extension is not None and not has_rows(extension)
 
     def lines(self, file: str, required: tuple[str, ...]) -> Iterable[CsvRecord]:
         if file in _RESOURCE_OF_FILE:

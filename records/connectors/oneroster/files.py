@@ -18,7 +18,13 @@ from typing import Any
 
 from records.canonical.never_ingest import holds_ssn, redact
 from records.canonical.quarantine import BadRow
-from records.connectors.csv_files import CsvRecord, format_csv_line, read_csv
+from records.connectors.csv_files import (
+    CsvRecord,
+    format_csv_line,
+    has_rows,
+    iter_readable_rows,
+    read_csv,
+)
 from records.connectors.file_names import files_by_name, plain_name
 from records.connectors.http.mirror import Mirror, open_mirror
 from records.connectors.oneroster.rules import (
@@ -162,6 +168,16 @@ class _Export:
         )
 
 
+def system_named(directory: Path) -> str:
+    """The system that an export says it comes from (`source.systemName`); empty if it says none."""
+    manifest = files_by_name(directory, (_MANIFEST,)).get(_MANIFEST)
+    if manifest is None:
+        return ""
+    rows = iter_readable_rows(manifest, ("propertyName", "value"))
+    properties = {row[0].strip().casefold(): row[1].strip() for row in rows if len(row) > 1}
+    return properties.get("source.systemname") or properties.get("source.systemcode") or ""
+
+
 def _refuse_delta(file: str) -> None:
     raise SourceRefused(
         f"{_MANIFEST} says that {file} holds only changes (delta), and no whole {file} is kept that"
@@ -210,6 +226,9 @@ class _FolderSource:
 
     def display_name(self, file: str) -> str:
         return self.export.name_of(file)
+
+    def is_empty(self, file: str) -> bool:
+        return self.has(file) and not has_rows(self.export.files[file])
 
     def lines(self, file: str, required: tuple[str, ...]) -> Iterable[CsvRecord]:
         return self.export.lines(file, required, self.sink, self.progress) if self.has(file) else ()
@@ -341,6 +360,9 @@ class _MirrorSource:
 
     def display_name(self, file: str) -> str:
         return self.taken.get(file, file)
+
+    def is_empty(self, file: str) -> bool:
+        return self.has(file) and not self.mirror.count(file)
 
     def lines(self, file: str, required: tuple[str, ...]) -> Iterable[CsvRecord]:
         name = self.display_name(file)

@@ -20,8 +20,9 @@ What the rules decide where the standard leaves it open:
 - `enabledUser` says whether somebody can sign in (1.2: "the record is active but system access is
   curtailed"). A student who cannot, and has no enrollment, has left and is left out.
 - Work that is exempt, missing or not submitted has no mark, whatever its score; an unfinished mark
-  (partially graded, or 0 for work that is only submitted) is unknown. A mark is the share of
-  `resultValueMax`: extra credit takes it above 100, and without a maximum it is unknown.
+  (partially graded, or 0 for work that is only submitted) is unknown, and so is one with a status
+  that the profile does not list. A mark is the share of `resultValueMax`: extra credit takes it
+  above 100, and without a maximum it is unknown. What scale it is on is in `marks.py`.
 
 Source: 1EdTech OneRoster 1.1 and 1.2 CSV Tables,
 https://www.imsglobal.org/oneroster-v11-final-csv-tables and
@@ -53,11 +54,13 @@ from records.connectors.csv_files import CsvRecord, RowReader, quarantine_record
 from records.connectors.grade_levels import listed_grade_levels
 from records.connectors.oneroster.class_attendance import CLASS_COLUMN, ClassLines
 from records.connectors.oneroster.demographics import FALSE_WORDS, RACE_COLUMNS, demographic_facts
+from records.connectors.oneroster.marks import COURSES, RosterMarks, score_meaning
 from records.connectors.oneroster.school_years import (
     MAX_SESSION_DAYS,
     AcademicSession,
     SchoolYears,
 )
+from records.connectors.profiles.grades import NO_MARK, SUBMITTED, UNFINISHED
 from records.connectors.profiles.profile import IGNORED, SourceProfile
 from records.connectors.protocol import RowSink, SourceRefused
 from records.connectors.unknown_shares import UnknownShares
@@ -190,17 +193,12 @@ _SUMMER_CLASS = "of a class of a summer session, apart from the school year"
 _HALVES = ("am", "pm", "morning", "afternoon")
 """Parts of a day that are half of it each."""
 _NO_DAYS = "school days (academicSessions.csv has no school year and no term with dates either)"
-_NO_MARK_STATUSES = (
-    "exempt",
-    "missing",
-    "not submitted",
-    "in progress",
-    "incomplete",
-    "not graded",
-    "ungraded",
-    "pending",
+_FLAGGED_STATUSES = (
+    ("missing", "missing"),
+    ("inProgress", "in progress"),
+    ("incomplete", "incomplete"),
 )
-_STATUS_SYNONYMS = {"excused": "exempt", "exempted": "exempt", "unsubmitted": "not submitted"}
+"""Flags of a result of version 1.2 that say that it has no mark, with their words."""
 _EXIT_DATE = canonical_table("school_enrollments").column("exit_date")
 _MARK = canonical_table("gradebook_entries").column("grade")
 _IDS_APART = re.compile(r"[\s,;\"'\[\]]+")
@@ -283,6 +281,9 @@ class OneRosterSource(Protocol):
 
     def display_name(self, file: str) -> str:
         """The name by which the people of the district know this file."""
+
+    def is_empty(self, file: str) -> bool:
+        """Whether the file is there and has no line below its header."""
 
     def lines(self, file: str, required: tuple[str, ...]) -> Iterable[CsvRecord]:
         """Its records, none where there is no such file."""
@@ -398,6 +399,7 @@ class OneRosterNormalizer:
     def __init__(self, source: OneRosterSource, sink: RowSink, profile: SourceProfile) -> None:
         self.source, self.sink, self.profile = source, sink, profile
         self.has_roles = source.has("roles.csv")
+        self.empty = frozenset(file for file in FILES if source.is_empty(file))
         self.characteristics: dict[str, _Characteristics] = {}
         self.birth_dates: dict[str, date] = {}
         self.students: dict[str, list[_Student]] = {}
@@ -422,13 +424,18 @@ class OneRosterNormalizer:
         self.line_items: dict[str, _PieceOfWork] = {}
         self.counted: Counter[str] = Counter()
         self.not_understood: dict[tuple[str, str, str], Counter[str]] = {}
+        self.marks = RosterMarks(sink, profile.grades, self._school_of, self.counted)
 
     def run(self) -> None:
         """Read everything that the source has, and report the files that it lacks.
 
+        A file that is there and has no line below its header counts as missing: an export that was
+        cut short looks the same.
+
         Raises:
-            SourceRefused: there are users, and none of them is a student.
+            SourceRefused: there is no user, or none of them is a student.
         """
+        self._refuse_without_users()
         self._orgs()
         self._academic_sessions()
         self._report_missing_files()
@@ -446,17 +453,28 @@ class OneRosterNormalizer:
         self._line_items()
         self._results()
         for file, name in EXTENSION_TABLES.items():
-            self._canonical_file(file, name, "userSourcedId")
+            if name == COURSES:
+                for record in self._lines(file):
+                    self.marks.add_course(record)
+            else:
+                self._canonical_file(file, name, "userSourcedId")
+        self.marks.finish()
         self._note_what_was_counted()
         self.parts.finish()
 
     def _report_missing_files(self) -> None:
         for file, expected in FILES.items():
-            if expected.stays_empty is not None and not self.source.has(file):
+            name = self.source.display_name(file)
+            if file in self.empty:
+                counts = ": it counts as a missing file" if expected.stays_empty else ""
+                self.sink.note(f"{name} has a header and no rows{counts}")
+            if expected.stays_empty is not None and not self._has(file):
                 has_days = file != "calendar.csv" or self.school_years.years
-                self.sink.missing(
-                    self.source.display_name(file), expected.stays_empty if has_days else _NO_DAYS
-                )
+                self.sink.missing(name, expected.stays_empty if has_days else _NO_DAYS)
+
+    def _has(self, file: str) -> bool:
+        """Whether a file is there and has a line below its header."""
+        return self.source.has(file) and file not in self.empty
 
     def _keep_students(self) -> None:
         last_year: dict[str, int] = {}
@@ -616,7 +634,7 @@ class OneRosterNormalizer:
                 continue
             if not isinstance(start, date) or not isinstance(end, date):
                 continue
-            days = (end - start).days
+            days, kind = (end - start).days, record.fields["type"].strip()
             if days < 0:
                 self._quarantine(record, "endDate", f"endDate {end} is before startDate {start}")
                 continue
@@ -631,11 +649,11 @@ class OneRosterNormalizer:
             self.school_years.add(
                 AcademicSession(
                     record.fields["sourcedId"].strip(),
-                    record.fields.get("title", ""),
-                    record.fields["type"].strip(),
+                    kind,
                     start,
                     end,
                     _year_named(record.fields.get("schoolYear", "")),
+                    is_summer=self.profile.is_summer(record.fields.get("title"), kind),
                 )
             )
             self.sink.use(record.file)
@@ -746,7 +764,7 @@ class OneRosterNormalizer:
 
     def _leave_out_disabled(self) -> None:
         """Leave out students whose account is disabled and who are enrolled nowhere."""
-        can_tell = self.source.has("enrollments.csv")
+        can_tell = self._has("enrollments.csv")
         kept = self.disabled & self.enrolled if can_tell else self.disabled
         for student in sorted(self.disabled - kept):
             self.left_out.add(student)
@@ -760,6 +778,14 @@ class OneRosterNormalizer:
                 "students whose account is disabled (enabledUser is false); they were kept, as the"
                 " source has enrollments of theirs or no enrollments at all"
             ] = len(kept)
+
+    def _refuse_without_users(self) -> None:
+        users = "users.csv"
+        if users in self.empty:
+            raise SourceRefused(
+                f"{self.source.display_name(users)} has a header and no rows: a district has"
+                " students, so the export was cut short"
+            )
 
     def _refuse_without_students(self) -> None:
         if self.students or not self.users_seen:
@@ -866,7 +892,7 @@ class OneRosterNormalizer:
             self._record_characteristics(student, record, values)
 
     def _calendar(self) -> None:
-        if self.source.has("calendar.csv"):
+        if self._has("calendar.csv"):
             self._canonical_file("calendar.csv", "calendar")
             for listed in self.school_days.values():
                 listed.sort()
@@ -1028,14 +1054,11 @@ class OneRosterNormalizer:
                     f"{self.source.display_name('lineItems.csv')} does not have this piece of work",
                 )
                 continue
-            status = _score_status(record.fields)
-            if status in _NO_MARK_STATUSES:
-                self.sink.ignore(record.file, f"work without a mark ({status})")
-                continue
-            try:
-                grade = self._mark(record.fields, item, status)
-            except BadValue as error:
-                self._quarantine_error(record, error)
+            flag = _flagged_status(record.fields)
+            word = flag or _status_word(record.fields.get("scoreStatus", ""))
+            meaning = NO_MARK if flag else score_meaning(self.profile.grades, word, self.sink)
+            if meaning == NO_MARK:
+                self.sink.ignore(record.file, f"work without a mark ({word})")
                 continue
             row: dict[str, Value] = {
                 "student_id": student,
@@ -1043,12 +1066,20 @@ class OneRosterNormalizer:
                 "course": item.course or None,
                 "title": item.title or None,
                 "due_date": item.due,
-                "grade": grade,
             }
-            self.sink.keep("gradebook_entries", row, record.file, record.line_number)
+            try:
+                row["grade"] = self._mark(record.fields, item, meaning)
+                self.marks.add_result(row, item.points_possible, record.file, record.line_number)
+            except BadValue as error:
+                self._quarantine_error(record, error)
 
-    def _mark(self, fields: Mapping[str, str], item: _PieceOfWork, status: str) -> float | None:
+    def _mark(
+        self, fields: Mapping[str, str], item: _PieceOfWork, status: str | None
+    ) -> float | None:
         """The share of the points that a result earned, in points of 100; None while unknown.
+
+        Args:
+            status: what the status of the result means; None if nobody has said.
 
         Raises:
             BadValue: the score is not a number, or is below 0.
@@ -1060,7 +1091,12 @@ class OneRosterNormalizer:
             return None
         if score < 0:
             raise BadValue("score", f"score is {fields['score'].strip()}; it must be 0 or more")
-        if status == "partially graded" or (status == "submitted" and score == 0):
+        if status is None:
+            self.counted[
+                "results whose scoreStatus is not understood; their mark stays unknown"
+            ] += 1
+            return None
+        if status == UNFINISHED or (status == SUBMITTED and score == 0):
             self.counted["results that are not fully graded; their mark stays unknown"] += 1
             return None
         if item.points_possible is None:
@@ -1069,6 +1105,11 @@ class OneRosterNormalizer:
             ] += 1
             return None
         return 100.0 * score / item.points_possible
+
+    def _school_of(self, student: str) -> str:
+        """The school of a student by their own record; empty where it is not known."""
+        records = self.students.get(student)
+        return str(records[0].row["school_id"] or "") if records else ""
 
     def _note_what_was_counted(self) -> None:
         shared = sum(len(users) for users in self.same_person.values() if len(users) > 1)
@@ -1118,17 +1159,15 @@ def _is_share(text: str) -> bool:
         return False
 
 
-def _score_status(fields: Mapping[str, str]) -> str:
-    """The status of a result in the words of the standard; flags of version 1.2 included."""
-    flags = (("missing", "missing"), ("inProgress", "in progress"), ("incomplete", "incomplete"))
-    for flag, status in flags:
-        if fields.get(flag, "").strip().lower() == "true":
-            return status
-    return _status_word(fields.get("scoreStatus", ""))
+def _flagged_status(fields: Mapping[str, str]) -> str:
+    """The word for the flag of version 1.2 by which a result has no mark; empty without one."""
+    set_flags = (
+        word for flag, word in _FLAGGED_STATUSES if fields.get(flag, "").strip().lower() == "true"
+    )
+    return next(set_flags, "")
 
 
 @lru_cache(maxsize=1_000)
 def _status_word(text: str) -> str:
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text.strip().removeprefix("ext:"))
-    status = re.sub(r"[\s_-]+", " ", spaced).lower()
-    return _STATUS_SYNONYMS.get(status, status)
+    return re.sub(r"[\s_-]+", " ", spaced).lower()

@@ -16,7 +16,7 @@ from functools import cached_property
 MAX_SESSION_DAYS = 550
 """A year and a half: a longer session ("all time") says nothing about when there is school."""
 
-_SCHOOL_YEAR, _SUMMER = "schoolyear", "summer"
+_SCHOOL_YEAR = "schoolyear"
 _SCHOOL_YEAR_BEGINS_IN = 7
 """July: a session that begins then, or later in the calendar year, belongs to the school year that
 ends in the next session."""
@@ -29,23 +29,22 @@ def school_year_of(day: date) -> int:
 
 @dataclass(frozen=True)
 class AcademicSession:
-    """One session; `year` is what its column `schoolYear` says, None where it says no year."""
+    """One session; `year` is what its column `schoolYear` says, None where it says no year.
+
+    `is_summer` is whether the profile puts it apart from the school year, by its title and type.
+    """
 
     id: str
-    title: str
     type: str
     start: date
     end: date
     year: int | None
+    is_summer: bool = False
 
     @property
     def is_school_year(self) -> bool:
         kind = self.type.lower().replace("_", "").replace(" ", "").replace("-", "")
         return kind == _SCHOOL_YEAR and not self.is_summer
-
-    @property
-    def is_summer(self) -> bool:
-        return _SUMMER in self.title.lower() or _SUMMER in self.type.lower()
 
     def holds(self, day: date) -> bool:
         return self.start <= day <= self.end

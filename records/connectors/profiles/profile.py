@@ -10,13 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from records.canonical.schema import ABSENT_STATUSES, ATTENDANCE_STATUSES
+from records.canonical.schema import ABSENT_STATUSES, ATTENDANCE_STATUSES, PERIOD_CATEGORIES
+from records.connectors.profiles.grades import (
+    SCALES,
+    SCALES_OF_POINTS,
+    SCORE_STATUSES,
+    TERM_NAMES,
+    GradeRules,
+    number_of,
+    plain,
+)
 from records.system.errors import UserError
 from records.system.files import read_toml
 
@@ -31,8 +40,15 @@ on and else nothing; all of the day from the first one on."""
 _KEYS = {
     "attendance": ("by", "section_rule", "classes_a_day", "codes"),
     "calendar": ("school_days", "other_days", "summer_terms"),
-    "grades": ("letters",),
+    "grades": (
+        *("scale", "schools", "points", "letters", "no_mark", "failing"),
+        *("types", "type_words", "score_statuses"),
+    ),
+    "programs": (*PERIOD_CATEGORIES, "other", "without_end"),
 }
+_VENDOR = "vendor"
+_ALSO_CALLED = {"skyward": ("qmlativ",), "synergy": ("edupoint",)}
+_PROGRAM_ENDS = ("open", "school year")
 _CODE_KEYS = ("status", "absent_share")
 _SHORT_WORD = 4
 """A word of so many letters counts only by itself, not within another."""
@@ -58,6 +74,29 @@ class AttendanceCode:
 
 
 @dataclass(frozen=True)
+class ProgramRules:
+    """What programs say of a student.
+
+    Attributes:
+        starts: start of the name or type of a program, as `plain` has it -> the characteristic that
+            it gives, None for none. The longest start decides.
+        ends_with_year: whether a program without a last day ends with the school year in which it
+            began; else it is open.
+    """
+
+    starts: Mapping[str, str | None]
+    ends_with_year: bool = False
+
+    def characteristic(self, *names: str | None) -> str | None:
+        """The characteristic that a program of these names gives; None for none."""
+        for name in map(plain, names):
+            found = [start for start in self.starts if start and name.startswith(start)]
+            if found:
+                return self.starts[max(found, key=len)]
+        return None
+
+
+@dataclass(frozen=True)
 class SourceProfile:
     """What the words of one source mean.
 
@@ -69,7 +108,11 @@ class SourceProfile:
         school_days: kinds of calendar event on which classes are held.
         other_days: kinds of calendar event on which none are.
         summer_terms: words in the name or kind of a term that is not of the school year.
-        letters: letter grade -> points of 100.
+        grades: which marks count, and what they are worth.
+        programs: which programs say what of a student, and how they end.
+        digest: of all of it, the words of the standard included.
+        text: the district's own file, empty where there is none.
+        vendor: the system whose published words are added, None for none.
     """
 
     source: str
@@ -80,8 +123,11 @@ class SourceProfile:
     school_days: frozenset[str]
     other_days: frozenset[str]
     summer_terms: tuple[str, ...]
-    letters: Mapping[str, float]
+    grades: GradeRules
+    programs: ProgramRules
     digest: str
+    text: str = ""
+    vendor: str | None = None
 
     def attendance(self, code: str) -> AttendanceCode | None:
         """What an attendance code means; None if nobody has said."""
@@ -107,7 +153,7 @@ class SourceProfile:
     def is_summer(self, *names: str | None) -> bool:
         """Whether a term of these names is apart from the school year."""
         words = fold(" ".join(name for name in names if name))
-        whole = words.split()
+        whole = re.findall(r"[^\W_]+", words)
         return any(
             word in (words if len(word) > _SHORT_WORD else whole) for word in self.summer_terms
         )
@@ -127,11 +173,20 @@ def read_profile(source: str, home: Path | None = None) -> SourceProfile:
     Raises:
         ProfileError: the district's file cannot be used.
     """
-    tables = _tables(BUILT_IN / f"{source}.toml")
+    tables = _merged(_tables(BUILT_IN / "every_source.toml"), _tables(BUILT_IN / f"{source}.toml"))
     own = None if home is None else home / "profiles" / f"{source}.toml"
-    if own is not None and own.exists():
-        tables = _merged(tables, _tables(own))
-    return _profile(source, tables)
+    if own is None or not own.exists():
+        return _profile(source, tables)
+    vendor = _vendor(own)
+    if vendor is not None:
+        tables = _merged(tables, _tables(BUILT_IN / f"vendor_{vendor}.toml"))
+    tables = _merged(tables, _tables(own))
+    return replace(_profile(source, tables), text=own.read_text("utf-8"), vendor=vendor)
+
+
+def vendors() -> tuple[str, ...]:
+    """The student-information systems whose own words a profile may add, as `vendor` names them."""
+    return tuple(sorted(file.stem.removeprefix("vendor_") for file in BUILT_IN.glob("vendor_*")))
 
 
 @cache
@@ -140,9 +195,27 @@ def standard_profile(source: str) -> SourceProfile:
     return read_profile(source)
 
 
+def vendor_of(system: str) -> str | None:
+    """The vendor whose system a name is, as an export names it; None for none that is known."""
+    name = plain(system)
+    known = {vendor: (plain(vendor), *_ALSO_CALLED.get(vendor, ())) for vendor in vendors()}
+    return next(
+        (vendor for vendor, names in known.items() if any(word in name for word in names)), None
+    )
+
+
+def _vendor(file: Path) -> str | None:
+    """The system whose words a district's file adds."""
+    vendor = read_toml(file, ProfileError).get(_VENDOR)
+    if vendor is not None and vendor not in vendors():
+        raise ProfileError(f"{file}: {_VENDOR} is {vendor!r}; it must be one of {_list(vendors())}")
+    return vendor
+
+
 def _tables(file: Path) -> dict[str, dict[str, Any]]:
     """The tables of a profile file, each value checked."""
     tables = read_toml(file, ProfileError)
+    tables.pop(_VENDOR, None)
     for table, values in tables.items():
         if table not in _KEYS or not isinstance(values, dict):
             raise ProfileError(f"{file}: there is no [{table}]; the tables are {_list(_KEYS)}")
@@ -169,11 +242,65 @@ def _problem(table: str, key: str, value: Any) -> str:
         case "attendance", "classes_a_day":
             is_count = isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 20
             return "" if is_count else f"is {value!r}; it must be a whole number from 1 to 20"
-        case "grades", "letters":
-            is_table = isinstance(value, dict) and all(map(_is_number, value.values()))
-            return "" if is_table else "must say for each letter how many points of 100 it is"
+        case "programs", "without_end":
+            return _choice_problem(value, _PROGRAM_ENDS)
+        case "grades", _ if key in _GRADE_TABLES:
+            return _GRADE_TABLES[key](value)
     is_list = isinstance(value, list) and all(isinstance(item, str) for item in value)
     return "" if is_list else f"is {value!r}; it must be a list of texts"
+
+
+def _letters_problem(letters: Any) -> str:
+    is_table = isinstance(letters, dict) and all(map(_is_number, letters.values()))
+    return "" if is_table else "must say for each letter how many points of 100 it is"
+
+
+def _points_problem(scales: Any) -> str:
+    if not isinstance(scales, dict) or not all(
+        isinstance(table, dict) for table in scales.values()
+    ):
+        return f'must have a table for each scale, as [grades.points."{SCALES_OF_POINTS[0]}"]'
+    for scale, table in scales.items():
+        if scale not in SCALES_OF_POINTS:
+            return f"has {scale!r}; the scales with points are {_list(SCALES_OF_POINTS)}"
+        if not table or not all(number_of(text) and _is_number(table[text]) for text in table):
+            return f"must say for each number of {scale} how many points of 100 it is"
+    return ""
+
+
+def _meanings_problem(allowed: Iterable[str]) -> Callable[[Any], str]:
+    """What is wrong with a table of the district's codes, each with one of these meanings."""
+    meanings = tuple(allowed)
+
+    def problem(codes: Any) -> str:
+        if not isinstance(codes, dict):
+            return "must be a table with a line for each code"
+        for code, meaning in codes.items():
+            if meaning not in meanings:
+                return f"says {meaning!r} of {code!r}; it must be one of {_list(meanings)}"
+        return ""
+
+    return problem
+
+
+def _type_words_problem(words: Any) -> str:
+    is_table = isinstance(words, dict) and all(
+        term in TERM_NAMES and isinstance(listed, list) and all(isinstance(w, str) for w in listed)
+        for term, listed in words.items()
+    )
+    return "" if is_table else f"must have a list of words for each of {_list(TERM_NAMES)}"
+
+
+_GRADE_TABLES: Mapping[str, Callable[[Any], str]] = {
+    "scale": lambda value: _choice_problem(value, SCALES),
+    "schools": _meanings_problem(SCALES),
+    "points": _points_problem,
+    "letters": _letters_problem,
+    "types": _meanings_problem(TERM_NAMES),
+    "type_words": _type_words_problem,
+    "score_statuses": _meanings_problem(SCORE_STATUSES),
+}
+"""Key of [grades] -> what is wrong with its value; empty if nothing is."""
 
 
 def _codes_problem(codes: Any) -> str:
@@ -211,20 +338,45 @@ def _merged(
     An event that the district calls a school day is one, whatever the standard calls it.
     """
     merged = {table: {**standard.get(table, {}), **own.get(table, {})} for table in _KEYS}
-    codes: dict[str, Any] = {}
-    letters: dict[str, Any] = {}
-    for tables in (standard, own):
-        of_attendance = tables.get("attendance", {}).get("codes", {})
-        of_grades = tables.get("grades", {}).get("letters", {})
-        codes |= {fold(code): meaning for code, meaning in of_attendance.items()}
-        letters |= {letter.strip().upper(): points for letter, points in of_grades.items()}
-    merged["attendance"]["codes"], merged["grades"]["letters"] = codes, letters
+    for (table, key), compared in _CODE_TABLES.items():
+        merged[table][key] = {
+            compared(code): meaning
+            for tables in (standard, own)
+            for code, meaning in tables.get(table, {}).get(key, {}).items()
+        }
+    for table, key in _ADDED_LISTS:
+        listed = (tables.get(table, {}).get(key, ()) for tables in (standard, own))
+        merged[table][key] = [word for words in listed for word in words]
     calendar = merged["calendar"]
     for key, other in (("school_days", "other_days"), ("other_days", "school_days")):
         stated = {fold(event) for event in own.get("calendar", {}).get(other, ())}
         kept = [e for e in standard.get("calendar", {}).get(key, ()) if fold(e) not in stated]
         calendar[key] = [*kept, *own.get("calendar", {}).get(key, ())]
     return merged
+
+
+_ADDED_LISTS = (
+    ("grades", "no_mark"),
+    ("grades", "failing"),
+    *(("programs", name) for name in (*PERIOD_CATEGORIES, "other")),
+)
+"""Lists to which a district's own words are added."""
+
+
+def _capitals(letter: str) -> str:
+    return letter.strip().upper()
+
+
+_CODE_TABLES: Mapping[tuple[str, str], Callable[[str], str]] = {
+    ("attendance", "codes"): fold,
+    ("grades", "letters"): _capitals,
+    ("grades", "types"): plain,
+    ("grades", "type_words"): str,
+    ("grades", "score_statuses"): plain,
+    ("grades", "schools"): str.strip,
+    ("grades", "points"): str,
+}
+"""Tables of codes, which a district adds to -> how a code of it is compared."""
 
 
 def _profile(source: str, tables: Mapping[str, Mapping[str, Any]]) -> SourceProfile:
@@ -244,12 +396,44 @@ def _profile(source: str, tables: Mapping[str, Mapping[str, Any]]) -> SourceProf
         school_days=frozenset(map(fold, calendar.get("school_days", ()))),
         other_days=frozenset(map(fold, calendar.get("other_days", ()))),
         summer_terms=tuple(map(fold, calendar.get("summer_terms", ()))),
-        letters={
-            letter.strip().upper(): float(points)
-            for letter, points in tables.get("grades", {}).get("letters", {}).items()
-        },
+        grades=_grade_rules(tables.get("grades", {})),
+        programs=_program_rules(tables.get("programs", {})),
         digest=hashlib.sha256(text.encode()).hexdigest(),
     )
+
+
+def _program_rules(programs: Mapping[str, Any]) -> ProgramRules:
+    kinds: tuple[str | None, ...] = (*PERIOD_CATEGORIES, None)
+    return ProgramRules(
+        starts={plain(word): kind for kind in kinds for word in programs.get(kind or "other", ())},
+        ends_with_year=programs.get("without_end") == _PROGRAM_ENDS[1],
+    )
+
+
+def _grade_rules(grades: Mapping[str, Any]) -> GradeRules:
+    return GradeRules(
+        types={code: TERM_NAMES[term] for code, term in grades.get("types", {}).items()},
+        type_words={
+            TERM_NAMES[term]: tuple(map(plain, words))
+            for term, words in grades.get("type_words", {}).items()
+        },
+        scale=grades.get("scale"),
+        school_scales=grades.get("schools", {}),
+        points={
+            scale: {_number(text): float(points) for text, points in table.items()}
+            for scale, table in grades.get("points", {}).items()
+        },
+        letters={letter: float(points) for letter, points in grades.get("letters", {}).items()},
+        no_mark=frozenset(map(_capitals, grades.get("no_mark", ()))),
+        failing=frozenset(map(_capitals, grades.get("failing", ()))),
+        score_statuses=grades.get("score_statuses", {}),
+    )
+
+
+def _number(text: str) -> float:
+    read = number_of(text)
+    assert read is not None
+    return read[0]
 
 
 def _list(names: Any) -> str:

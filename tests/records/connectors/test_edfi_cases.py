@@ -18,8 +18,9 @@ from features.alerts import AlertRules, raise_alerts
 from features.build import build_features
 from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
-from records.connectors.edfi.descriptors import MarkTerm, federal_group, mark_term, sex_of
+from records.connectors.edfi.descriptors import federal_group, sex_of
 from records.connectors.edfi.files import EdFiFiles
+from records.connectors.profiles.grades import MarkTerm
 from records.connectors.profiles.profile import SourceProfile, standard_profile
 from records.loading.load import load
 from records.loading.load_report import LoadReport
@@ -32,7 +33,8 @@ Rows = list[dict[str, Any]]
 
 
 def profile_with(letters: Mapping[str, float]) -> SourceProfile:
-    return replace(standard_profile("edfi"), letters=letters)
+    standard = standard_profile("edfi")
+    return replace(standard, grades=replace(standard.grades, letters=letters))
 
 
 def loaded(
@@ -382,7 +384,7 @@ def test_a_mark_that_is_still_changing_does_not_count(tmp_path: Path):
     ],
 )
 def test_the_type_of_a_mark_says_what_it_is_about(code: str, term: MarkTerm | None):
-    assert mark_term(code) is term
+    assert standard_profile("edfi").grades.term(code) is term
 
 
 def test_a_type_that_is_not_understood_does_not_count_and_is_named(tmp_path: Path):

@@ -729,7 +729,8 @@ def test_a_percentage_of_zero_with_a_pass_or_a_letter_is_no_mark(has_grades: boo
         ("Algebra I", 0, "", None),
         ("Algebra I", None, "B", None),
         ("Algebra I", 59.5, "F", 59.5),
-        ("Band", 100, "P", 100.0),
+        ("Band", 100, "P", None),
+        ("Algebra I", 45, "INC", None),
     ],
 )
 def test_a_percentage_of_zero_counts_where_somebody_earned_it(

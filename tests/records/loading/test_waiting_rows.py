@@ -286,7 +286,11 @@ def test_a_district_table_of_another_load_waits_too(tmp_path: Path):
     load_roster(tmp_path, roster(tmp_path / "a", "s1"))
     csv(tmp_path / "a", "assessments.csv", "userSourcedId,assessment,date,score")
     load_roster(tmp_path, tmp_path / "a")
-    assert waiting_in(tmp_path, "assessments") == [], "the file is there: it has none"
+    assert waiting_students(tmp_path, "assessments") == ["s2"], "a header alone says nothing"
+    line = "s1,Reading,2025-10-01,7"
+    csv(tmp_path / "a", "assessments.csv", "userSourcedId,assessment,date,score", line)
+    load_roster(tmp_path, tmp_path / "a")
+    assert waiting_in(tmp_path, "assessments") == [], "the file is there: it has none of s2"
 
 
 def test_an_empty_roster_loses_nothing(tmp_path: Path):
@@ -374,8 +378,11 @@ def test_a_table_whose_file_is_missing_one_night_stays_as_it_was(tmp_path: Path)
     assert load_roster(tmp_path, folder).snapshot_id == partial.snapshot_id
     assert "schools" not in partial.not_brought
     csv(folder, "attendance.csv", ATTENDANCE)
-    assert load_roster(tmp_path, folder).not_brought.keys().isdisjoint({"attendance_events"})
-    assert students_in(tmp_path, "attendance_events") == [], "a file without rows has none"
+    assert load_roster(tmp_path, folder).not_brought["attendance_events"] == ["attendance.csv"]
+    assert students_in(tmp_path, "attendance_events") == ["s1"], "a header alone says nothing"
+    csv(folder, "attendance.csv", ATTENDANCE, "s2,k1,2025-12-18,tardy")
+    assert "attendance_events" not in load_roster(tmp_path, folder).not_brought
+    assert students_in(tmp_path, "attendance_events") == ["s2"]
     assert Snapshot.current(tmp_path).set_aside() == []
 
 
