@@ -1,7 +1,8 @@
 """How the demo district writes what happened, and what happens beside the simulation.
 
 A district's export is in its own words: attendance codes, half days, classes at the high schools,
-students who leave and come back, a summer session. This module owns those words, the profile that
+marks by standards or in letters at one school each, students who leave and come back, a summer
+session. This module owns those words, the profile that
 explains them (`PROFILE`), and the draw of the facts that only a real export shows. They are drawn
 with a generator of their own, around what the simulation drew and never in place of it: nobody is
 away, late or out of class on a day on which the simulation says so already.
@@ -9,7 +10,7 @@ away, late or out of class on a day on which the simulation says so already.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -18,6 +19,7 @@ import numpy as np
 from handrail.demo.district import (
     COURSES,
     SCHOOL_IDS,
+    SCHOOL_NAMES,
     SCHOOL_YEARS,
     Calendar,
     Ints,
@@ -31,6 +33,22 @@ CLASSES_A_DAY = len(COURSES[0])
 """A high school's blocks a day, one for each course."""
 
 HIGH_SCHOOL_LEVEL = 2
+STANDARDS_SCHOOL, LETTERS_SCHOOL = (
+    SCHOOL_IDS[SCHOOL_NAMES.index(name)]
+    for name in ("Goldfinch Elementary School", "Old Quarry High School")
+)
+LEVEL_POINTS = {"1": 60, "2": 75, "3": 85, "4": 95}
+LETTER_POINTS = {"F": 50, "D": 65, "C": 75, "B": 85, "A": 95}
+"""What each word is worth in points of 100, from the lowest on, as the district states it."""
+
+_LEVELS_FROM, _LETTERS_FROM = (70, 80, 90), (60, 70, 80, 90)
+"""Points of 100 from which on each further word is given."""
+
+
+def _table(points: Mapping[str, int]) -> str:
+    return "\n".join(f"{word} = {worth}" for word, worth in points.items())
+
+
 PROFILE = f"""\
 # What the words of Harrow Lake's own export mean. A real district writes this file once.
 
@@ -45,6 +63,16 @@ classes_a_day = {CLASSES_A_DAY}
 {TARDY} = "tardy"
 {HALF_DAY} = {{ status = "absent_excused", absent_share = 0.5 }}
 {FIELD_TRIP} = "ignored"        # at school, but elsewhere: it says nothing of the day
+
+[grades.schools]
+{STANDARDS_SCHOOL} = "1-4"        # Goldfinch Elementary School grades by standards
+{LETTERS_SCHOOL} = "letters"    # Old Quarry High School
+
+[grades.points."1-4"]
+{_table(LEVEL_POINTS)}
+
+[grades.letters]
+{_table(LETTER_POINTS)}
 """
 
 SUMMER_SCHOOL = SCHOOL_IDS[0]
@@ -102,6 +130,17 @@ def draw_local_facts(
 ) -> LocalFacts:
     """Draw what the simulation leaves open, around what it drew."""
     return _Drawing(rng, people, days, history).facts()
+
+
+def written_marks(scores: Ints, school: np.ndarray) -> np.ndarray:
+    """Marks as the schools write them, from points of 100 and the schools' identifiers."""
+    levels = np.array(list(LEVEL_POINTS))[np.searchsorted(_LEVELS_FROM, scores, side="right")]
+    letters = np.array(list(LETTER_POINTS))[np.searchsorted(_LETTERS_FROM, scores, side="right")]
+    return np.select(
+        [school == STANDARDS_SCHOOL, school == LETTERS_SCHOOL],
+        [levels, letters],
+        scores.astype(str),
+    )
 
 
 def class_ids(year: int, school: Ints, grade: Ints, course: Ints) -> np.ndarray:

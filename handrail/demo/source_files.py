@@ -47,6 +47,7 @@ from handrail.demo.local_forms import (
     LocalFacts,
     class_ids,
     draw_local_facts,
+    written_marks,
 )
 from handrail.demo.partner_export import write_export
 from handrail.demo.partners import (
@@ -89,6 +90,7 @@ _BAD_LINES = {
     "sis/course_grades.csv": (
         "{student},Mathematics,2026,2,2026-01-15,B plus",
         "{student},,2026,2,2026-01-15,88",
+        "{student},Music,2026,2,2026-01-15,112",
     ),
     "service_history/sessions.csv": (
         "ns-bad-1,{student},ns-mentoring,northstar,2026-03-04,maybe,30",
@@ -105,13 +107,11 @@ follows the code in the district's own form."""
 
 _ODD_LINES = {
     "sis/attendance.csv": ("{student},harrow-lake-101,2026-03-07,{tardy}{rest}",),
-    "sis/course_grades.csv": ("{student},Music,2026,2,2026-01-15,112",),
     "service_history/sessions.csv": (
         "ns-odd-1,{student},ns-mentoring,northstar,2026-03-04,true,600",
     ),
 }
-"""Lines that can be read, and that somebody should look at: a Saturday, a mark of 112, ten hours of
-mentoring."""
+"""Lines that can be read, and that somebody should look at: a Saturday, ten hours of mentoring."""
 
 _ALL_CLASSES = np.arange(CLASSES_A_DAY)
 _TWO_DECADES = np.timedelta64(7_305, "D")
@@ -567,6 +567,7 @@ class _Writer:
             year, number = year_and_period(period)
             level = level_of(np.maximum(self.people.grade_in(year)[who], 0))
             end = np.datetime_as_string(SCHOOL_YEARS[year].period_ends()[number - 1])
+            school = self._school_on(int(self.days.period_end[period]), who)
             for course in range(scores.shape[1]):
                 titles = np.array([courses[course] for courses in COURSES], dtype=object)[level]
                 parts.append(
@@ -577,13 +578,16 @@ class _Writer:
                             "school_year": SCHOOL_YEARS[year].name,
                             "period": number,
                             "date": end,
-                            "grade": scores[:, course].astype(int),
+                            "grade": self._marks(scores[:, course].astype(int), school),
                         }
                     )
                 )
         pd.concat(parts).to_csv(
             self.directory / "sis/course_grades.csv", index=False, lineterminator="\n"
         )
+
+    def _marks(self, scores: Ints, school: Any) -> Any:
+        return scores if self.facts is None else written_marks(scores, school)
 
     def tests(self) -> None:
         parts = []

@@ -119,7 +119,7 @@ def test_the_demo_loads_like_any_district_and_each_bad_line_is_put_aside(made: M
         for name in ("attendance.csv", "course_grades.csv", "sessions.csv", "enrollments.csv")
     } == {
         "attendance.csv": 5,
-        "course_grades.csv": 2,
+        "course_grades.csv": 3,
         "sessions.csv": 1,
         "enrollments.csv": 2,
     }

@@ -22,6 +22,7 @@ from handrail.demo import DEMO_TODAY, DemoFiles, write_source_files
 from handrail.demo.district import (
     COURSES,
     SCHOOL_IDS,
+    SCHOOL_NAMES,
     SCHOOL_YEARS,
     Calendar,
     calendar,
@@ -43,7 +44,10 @@ STUDENTS, SEED = 400, 2026
 LAST_YEAR = len(SCHOOL_YEARS) - 1
 OWN_WORDS = {
     f"sis/{file}.csv"
-    for file in ("academicSessions", "calendar", "classes", "enrollments", "attendance")
+    for file in (
+        *("academicSessions", "calendar", "classes", "enrollments", "attendance"),
+        "course_grades",
+    )
 } | {"profile.toml"}
 
 
@@ -221,6 +225,12 @@ def test_a_summer_session_holds_no_school_day_and_enrolls_nobody(truth: Truth, l
 
 def simulated_mark(score: float, school: int) -> float:
     """What the canonical tables must hold of a simulated mark at a school."""
+    if SCHOOL_NAMES[school] == "Goldfinch Elementary School":
+        return 95.0 if score >= 90 else 85.0 if score >= 80 else 75.0 if score >= 70 else 60.0
+    if SCHOOL_NAMES[school] == "Old Quarry High School":
+        if score < 70:
+            return 65.0 if score >= 60 else 50.0
+        return 95.0 if score >= 90 else 85.0 if score >= 80 else 75.0
     return score
 
 
@@ -239,9 +249,7 @@ def test_marks_are_those_of_the_simulation_student_by_student(truth: Truth, load
             for course, score in zip(COURSES[level[student]], of_student, strict=True):
                 key = (truth.ids[student], course, SCHOOL_YEARS[year].name, number)
                 expected[key] = simulated_mark(score, school)
-    odd = {key: mark for key, mark in marks.items() if key not in expected}
-    assert set(odd.values()) <= {112}, "the odd line"
-    assert {key: marks[key] for key in expected} == expected
+    assert marks == expected
 
 
 def test_the_simulation_draws_the_same_whatever_happens_beside_it(truth: Truth):

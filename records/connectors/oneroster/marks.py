@@ -3,7 +3,7 @@
 A course's mark is in points of 100, or a letter that the profile lists. A result is the share of
 the points that its piece of work has. Which scale a school uses is stated by the profile or told
 from the school's marks; those of a 4-point scale are no points of 100, and 3.7 is never taken for
-the mark of a student who failed. The school of a mark is the student's own.
+the mark of a student who failed. The school of a mark is the student's on its day.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class RosterMarks:
     """Places the marks of one source.
 
     Args:
-        school_of: the school of a student, empty where it is not known.
+        school_of: the school of a student on a day, empty where it is not known.
         counted: what the report says at the end, with how often.
     """
 
@@ -66,7 +66,7 @@ class RosterMarks:
         self,
         sink: RowSink,
         rules: GradeRules,
-        school_of: Callable[[str], str],
+        school_of: Callable[[str, str], str],
         counted: Counter[str],
     ) -> None:
         self.sink, self.rules, self.school_of, self.counted = sink, rules, school_of, counted
@@ -77,7 +77,9 @@ class RosterMarks:
     def add_course(self, record: CsvRecord) -> None:
         """Take a line of `course_grades.csv`, and quarantine what cannot be a mark."""
         text = record.fields["grade"].strip()
-        school = self.school_of(record.fields["userSourcedId"].strip())
+        school = self.school_of(
+            record.fields["userSourcedId"].strip(), record.fields.get("date", "")
+        )
         try:
             points, is_sure = self._course_points(text, school)
             if points is None:
@@ -103,7 +105,7 @@ class RosterMarks:
         if not isinstance(grade, float) or most is None:
             self.sink.keep(WORK, row, file, line)
             return
-        school = self.school_of(str(row["student_id"]))
+        school = self.school_of(str(row["student_id"]), str(row["due_date"] or ""))
         score, scale = grade * most / 100, self.rules.scale_of(school)
         if scale in SCALES_OF_POINTS and most == _FOUR:
             self._of_stated_scale(scale, score, result)

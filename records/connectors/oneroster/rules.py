@@ -37,7 +37,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Protocol
 
 from records.canonical.never_ingest import redact
@@ -1106,10 +1106,30 @@ class OneRosterNormalizer:
             return None
         return 100.0 * score / item.points_possible
 
-    def _school_of(self, student: str) -> str:
-        """The school of a student by their own record; empty where it is not known."""
+    def _school_of(self, student: str, day: str) -> str:
+        """The school of a student on a day, by the enrollment that was open then.
+
+        Where none was, or there is no day, it is the school of the student's own record; empty
+        where that is not known either.
+        """
+        when = _as_iso(day)
+        for first, last, school in self._stays_of.get(student, ()):
+            if first <= when <= last:
+                return school
         records = self.students.get(student)
         return str(records[0].row["school_id"] or "") if records else ""
+
+    @cached_property
+    def _stays_of(self) -> dict[str, list[tuple[str, str, str]]]:
+        """First day, last day and school of each enrollment of a student, the latest first."""
+        stays: dict[str, list[tuple[str, str, str]]] = {}
+        for (student, school, _), enrollment in self.enrollments.items():
+            for first, last in enrollment.spans:
+                end = _OPEN_END if last is None else last.isoformat()
+                stays.setdefault(student, []).append((first.isoformat(), end, school))
+        for of_student in stays.values():
+            of_student.sort(reverse=True)
+        return stays
 
     def _note_what_was_counted(self) -> None:
         shared = sum(len(users) for users in self.same_person.values() if len(users) > 1)
@@ -1165,6 +1185,11 @@ def _flagged_status(fields: Mapping[str, str]) -> str:
         word for flag, word in _FLAGGED_STATUSES if fields.get(flag, "").strip().lower() == "true"
     )
     return next(set_flags, "")
+
+
+@lru_cache(maxsize=10_000)
+def _as_iso(day: str) -> str:
+    return date_as_iso(day)
 
 
 @lru_cache(maxsize=1_000)
