@@ -43,6 +43,7 @@ from fairness.publication.counts import AuditMeasures
 from fairness.publication.publishing import publish
 from features.alerts import AlertRules
 from features.catalog import FEATURES_BY_NAME
+from features.doubted_alerts import Doubted
 from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
@@ -57,6 +58,7 @@ from training.ranking.model_file import RankerModel
 from training.ranking.ranker import BenefitRanker
 
 FORMAT = "handrail-audit-3"
+_SCHOOL = "school"
 _ANY_FORMAT = "handrail-audit-"
 Progress = Callable[[str, int, int], None]
 
@@ -114,6 +116,10 @@ class Audit:
         supports: of each kind of support that the model knows whether it told of housing; None if
             it was not on the district's list, and so not suggested. Empty in an audit of an earlier
             release, which suggested all of them.
+        doubted: schools by identifier, each with a category of records of which something was
+            doubted: nobody there counts as in need by an alert that rests on it. Empty where
+            nothing was.
+        doubted_schools: their names, as `groups` has them.
     """
 
     version: int
@@ -136,6 +142,8 @@ class Audit:
     curves: tuple[TradeoffCurve, ...]
     basis: Mapping[str, str] = field(default_factory=dict)
     supports: Mapping[str, bool | None] = field(default_factory=dict)
+    doubted: tuple[tuple[str, Category], ...] = ()
+    doubted_schools: tuple[str, ...] = ()
 
     @cached_property
     def sha256(self) -> str:
@@ -146,6 +154,16 @@ class Audit:
     def shown(self) -> PublishedAudit:
         """What it shows of numbers of students."""
         return PublishedAudit(self.students, self.in_need, self.helped, self.groups, self.findings)
+
+    @property
+    def doubted_students(self) -> int | None:
+        """About how many students are at schools of which something was doubted: by what is shown
+        of these schools, so that no other number follows. None where that is not shown.
+        """
+        shown = {group.value: group.students for group in self.groups if group.attribute == _SCHOOL}
+        numbers = [shown.get(school) for school in self.doubted_schools]
+        known = [number for number in numbers if number is not None]
+        return sum(known) if len(known) == len(numbers) else None
 
     @property
     def stopping(self) -> tuple[Finding, ...]:
@@ -165,6 +183,8 @@ class Audit:
             del content["basis"]
         if "supports" not in self.basis:
             del content["supports"]
+        if not self.doubted:
+            del content["doubted"], content["doubted_schools"]
         return json.dumps(
             content,
             sort_keys=True,
@@ -216,6 +236,7 @@ def audit_model(
     database: Database | None = None,
     earlier: Sequence[EarlierAudit] = (),
     rules: AlertRules | None = None,
+    doubted: Doubted = (),
     progress: Progress = lambda name, done, total: None,
 ) -> Audit:
     """Audit a model on every student enrolled on a day.
@@ -231,6 +252,8 @@ def audit_model(
         earlier: what other audits of these students have shown. Nothing is shown from which,
             together with it, a small number would follow.
         rules: the alert rules in force; by default those that come with Handrail.
+        doubted: schools, each with a category of records of which something is doubted, as for the
+            alerts of the site.
 
     Raises:
         AuditError: nobody is enrolled on that day.
@@ -238,7 +261,9 @@ def audit_model(
     report_step = partial(progress, "auditing")
     report_step(0, 5)
     supports = snapshot.supports.rules(model.ranker.supports_)
-    students = audit_population(snapshot, as_of, policy, _suggested(model, supports), rules)
+    students = audit_population(
+        snapshot, as_of, policy, _suggested(model, supports), rules, sorted(doubted)
+    )
     if not len(students):
         raise AuditError(f"no student is enrolled on {as_of} in the snapshot {snapshot.id}")
     report_step(1, 5)
@@ -283,6 +308,8 @@ def audit_model(
         tuple(_curves(model, students, snapshot, policy, shown)),
         asdict(basis),
         supports,
+        tuple(students.doubted),
+        students.doubted_schools,
     )
 
 
@@ -356,9 +383,15 @@ def _counted(
         else _suggested(model, earlier.audit.supports)
     )
     rules = earlier.rules or students.rules
-    same_need = then == policy and rules.sha256 == students.rules.sha256
+    same_need = (
+        then == policy
+        and rules.sha256 == students.rules.sha256
+        and earlier.audit.doubted == tuple(students.doubted)
+    )
     if not same_need or set(supports) != set(students.eligible.columns):
-        students = audit_population(snapshot, students.as_of, then, supports, rules)
+        students = audit_population(
+            snapshot, students.as_of, then, supports, rules, earlier.audit.doubted
+        )
     measures, others = list(records), []
     if model is not None:
         measures += _model_measures(model, students, suggestions_for(model, students), then)

@@ -24,6 +24,7 @@ from features.alerts import AlertRules, raise_alerts
 from features.attendance import student_days
 from features.build import build_features
 from features.catalog import CATALOG, feature_names
+from features.doubted_alerts import Doubted, doubted_categories, undoubted
 from records.access.characteristics import characteristics_on
 from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
@@ -77,6 +78,8 @@ class AuditPopulation:
         may: which supports are open to them, bool.
         served: who takes part in a support now, shape (students,).
         rules: the alert rules that say who is in need.
+        doubted: what is doubted of schools: nobody there is in need by an alert that rests on it.
+        doubted_schools: their names as in `groups`.
     """
 
     as_of: date
@@ -88,6 +91,8 @@ class AuditPopulation:
     eligible: pd.DataFrame
     in_support: BoolArray
     rules: AlertRules = field(default_factory=AlertRules.declared)
+    doubted: Doubted = ()
+    doubted_schools: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -110,12 +115,15 @@ def audit_population(
     policy: Policy,
     supports: tuple[str, ...],
     rules: AlertRules | None = None,
+    doubted: Doubted = (),
 ) -> AuditPopulation:
     """Every student enrolled on the day; every student where the source brings no enrollments at
     all.
 
     Args:
         rules: the alert rules in force; by default those that come with Handrail.
+        doubted: schools, each with a category of records of which something is doubted. As on the
+            site, no alert rests on it, thirty days before neither.
     """
     rules = rules or AlertRules.declared()
     records = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", as_of))
@@ -124,17 +132,20 @@ def audit_population(
     read_by_rules = build_features(records, as_of, also=rules.extra_features).loc[here]
     features = read_by_rules[[feature.name for feature in CATALOG]]
     names = _school_names(records)
+    doubted_of = doubted_categories(records, doubted)
     grades = features["grade_level"].fillna(-9).astype(int).astype(str)
     return AuditPopulation(
         as_of,
         features,
         _groups(snapshot, as_of, policy, stays, features["grade_level"], names),
         stays.fillna("") + "|" + grades,
-        alert_severities(read_by_rules, rules),
-        _earlier(snapshot, records, as_of, here, rules),
+        alert_severities(read_by_rules, rules, doubted_of),
+        _earlier(snapshot, records, as_of, here, rules, doubted_of),
         eligible_supports(records, as_of, supports).loc[here],
         here.isin(active_enrollments(records, records.frame("programs"), as_of)["student_id"]),
         rules,
+        doubted,
+        tuple(sorted({names.get(school, school) for school, _ in doubted})),
     )
 
 
@@ -185,15 +196,23 @@ def suggestions_for(
     )
 
 
-def alert_severities(features: pd.DataFrame, rules: AlertRules) -> pd.DataFrame:
+def alert_severities(
+    features: pd.DataFrame,
+    rules: AlertRules,
+    doubted: Mapping[str, frozenset[Category]] | None = None,
+) -> pd.DataFrame:
     """The severity of each student's most severe alert, by family of alerts: indexed as
     `features`, which hold what the rules read.
+
+    Args:
+        doubted: what is doubted of each student's school, of which no alert counts. Leave it out
+            for days of other school years: the figures of a load are of its own.
     """
     others = sorted({rule.category for rule in rules.rules} - set(_FAMILIES))
     families = (*_FAMILIES, *others)
     values = np.zeros((len(features), len(families)), dtype=np.intp)
     place = {str(student): row for row, student in enumerate(features.index)}
-    for alert in raise_alerts(features, rules):
+    for alert in undoubted(raise_alerts(features, rules), doubted or {}):
         row, column = place[alert.student_id], families.index(alert.category)
         values[row, column] = max(values[row, column], alert.severity)
     return pd.DataFrame(values, index=features.index, columns=[family.value for family in families])
@@ -261,7 +280,12 @@ def _single_groups(
 
 
 def _earlier(
-    snapshot: Snapshot, records: ScopedRecords, as_of: date, here: pd.Index, rules: AlertRules
+    snapshot: Snapshot,
+    records: ScopedRecords,
+    as_of: date,
+    here: pd.Index,
+    rules: AlertRules,
+    doubted: Mapping[str, frozenset[Category]],
 ) -> pd.Series:
     """The most severe alert of each student thirty school days before; NaN where that day is not on
     record.
@@ -275,7 +299,7 @@ def _earlier(
     then = ScopedRecords(snapshot, pipeline_scope(snapshot, "features", day))
     there = _stays(then, day).index
     features = build_features(then, day, also=rules.extra_features).loc[there]
-    severities = alert_severities(features, rules).max(axis=1).astype("float64")
+    severities = alert_severities(features, rules, doubted).max(axis=1).astype("float64")
     return severities.reindex(here)
 
 

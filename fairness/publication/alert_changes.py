@@ -15,6 +15,8 @@ import pandas as pd
 
 from fairness.checks.checks import HIGH_CARDINALITY_ATTRIBUTES
 from features.alerts import AlertRule, AlertRules, raise_alerts
+from features.doubted_alerts import undoubted
+from records.canonical.schema import Category
 from records.suppression.cell_suppression import (
     CountName,
     LinkedTables,
@@ -69,6 +71,7 @@ def alert_changes(
     in_force: AlertRules,
     proposed: AlertRules,
     smallest: int,
+    doubted: Mapping[str, frozenset[Category]] | None = None,
 ) -> tuple[AlertChange, ...]:
     """All students first, then every group of every attribute, then every rule of either set.
 
@@ -76,8 +79,9 @@ def alert_changes(
         features: with what both sets of rules read, indexed by student.
         groups: a column an attribute, text, indexed as `features`.
         smallest: the smallest number of students that may be shown.
+        doubted: what is doubted of each student's school, of which no alert counts.
     """
-    return _Changes(features, groups, in_force, proposed).published(smallest)
+    return _Changes(features, groups, in_force, proposed, doubted or {}).published(smallest)
 
 
 def changed_rules(in_force: AlertRules, proposed: AlertRules) -> set[str]:
@@ -103,6 +107,7 @@ class _Changes:
         groups: pd.DataFrame,
         in_force: AlertRules,
         proposed: AlertRules,
+        doubted: Mapping[str, frozenset[Category]],
     ) -> None:
         self.groups = groups
         # An attribute of which all students have the same value says nothing of groups.
@@ -112,7 +117,8 @@ class _Changes:
         before, after = (_rules_by_name(rules) for rules in (in_force, proposed))
         self.names = list(dict.fromkeys([*before, *after]))
         self.unchanged = set(self.names) - changed_rules(in_force, proposed)
-        self.now, self.then = _holders(features, in_force), _holders(features, proposed)
+        self.now = _holders(features, in_force, doubted)
+        self.then = _holders(features, proposed, doubted)
         self.rows: list[tuple[str, str, BoolArray]] = [
             (DISTRICT, "", np.ones(len(groups), dtype=bool)),
             *(
@@ -224,15 +230,19 @@ def _rules_by_name(rules: AlertRules) -> dict[str, AlertRule]:
     return {rule.name: rule for rule in rules.rules}
 
 
-def _holders(features: pd.DataFrame, rules: AlertRules) -> dict[str, set[str]]:
+def _holders(
+    features: pd.DataFrame, rules: AlertRules, doubted: Mapping[str, frozenset[Category]]
+) -> dict[str, set[str]]:
     """The students with an alert of each rule, and with any."""
     holders: dict[str, set[str]] = {}
-    for name, student in _raised(features, rules):
+    for name, student in _raised(features, rules, doubted):
         holders.setdefault(name, set()).add(student)
     return holders
 
 
-def _raised(features: pd.DataFrame, rules: AlertRules) -> Iterator[tuple[str, str]]:
-    for alert in raise_alerts(features, rules):
+def _raised(
+    features: pd.DataFrame, rules: AlertRules, doubted: Mapping[str, frozenset[Category]]
+) -> Iterator[tuple[str, str]]:
+    for alert in undoubted(raise_alerts(features, rules), doubted):
         yield alert.rule, alert.student_id
         yield _ANY, alert.student_id

@@ -174,16 +174,16 @@ def audits_of_version(home: Path, version: int) -> list[Audit]:
 
 
 def audits_of_snapshot(home: Path, snapshot_id: str, as_of: date) -> list[Audit]:
-    """The newest audit of each model, under each policy, on one day of a snapshot: the oldest
-    first.
+    """The newest audit of each model, under each policy and with the same schools doubted, on one
+    day of a snapshot: the oldest first.
 
     A file that is not as it was written is passed over: nobody can say what it showed.
     """
-    newest: dict[tuple[int, str, str], Audit] = {}
+    newest: dict[tuple[object, ...], Audit] = {}
     for file in sorted((home / "audits").glob(f"v*/*/{_JSON}")):
         with suppress(AuditError):
             audit = _read(file)
-            key = audit.version, audit.model_sha256, audit.policy_sha256
+            key = audit.version, audit.model_sha256, audit.policy_sha256, audit.doubted
             if (audit.snapshot_id, audit.as_of) == (snapshot_id, as_of) and (
                 key not in newest or newest[key].at < audit.at
             ):

@@ -215,6 +215,8 @@ def audit_summary(audit: Audit) -> str:
             f"; about {audit.in_need:,} are in need: an early alert on attendance or marks says to"
             " look soon or to act now"
         )
+    if audit.doubted_schools:
+        parts.append(_left_out(audit))
     if audit.helped is not None:
         parts.append(
             f"Of these, {format_rate(audit.helped)} take part in a support or have a suggestion"
@@ -520,6 +522,18 @@ def _compared_finding(first: Finding | None, second: Finding | None) -> Compared
         counts=any(finding is not None and finding.counts for finding in both),
         changed=changed,
         passed=verdicts == [Verdict.PASS, Verdict.PASS],
+    )
+
+
+def _left_out(audit: Audit) -> str:
+    """Who is not counted as in need, because figures of their school are doubted."""
+    number = audit.doubted_students
+    who = "Students" if number is None else f"About {number:,} students"
+    labels = sorted({category.value.replace("_", " ") for _, category in audit.doubted})
+    return (
+        f"{who} at {', '.join(audit.doubted_schools)} are left out of those in need where that"
+        f" rests on {' or '.join(labels)}: figures of their school looked unusual, and the district"
+        " had not said that they are right"
     )
 
 

@@ -25,6 +25,7 @@ from features.alerts import ALERTS_FILE, AlertRules
 from features.build import build_features
 from features.catalog import ALERT_FEATURES, CATALOG
 from features.declarations import DeclarationError
+from features.doubted_alerts import doubted_categories
 from handrail.approval import approval_service
 from handrail.console import (
     Home,
@@ -37,6 +38,8 @@ from handrail.console import (
 from handrail.settings import Settings
 from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
+from records.checks.confirmations import LoadDoubts, load_doubts
+from records.database.engine import open_database
 from records.loading.load_history import old_records_end, stale_attendance_since
 from records.snapshots.snapshot import NoSnapshot, Snapshot
 from records.system.errors import UserError
@@ -138,6 +141,7 @@ def preview(file: RulesFile, home: Home = None) -> None:
             changes, day = _changes(settings, in_force, proposed, progress)
         policy = Policy.from_home(settings.home)
         stale = stale_attendance_since(settings.home, settings.now())
+        doubted = _doubts(settings, Snapshot.current(settings.home))
     _print_groups(changes, day)
     _print_rules(changes, in_force, proposed)
     _say(_summary(changes, day))
@@ -145,6 +149,11 @@ def preview(file: RulesFile, home: Home = None) -> None:
         f"Rounded to ten; {WITHHELD}: fewer than {policy.smallest_cell} students, or a number that"
         " would give such a one away. Nothing is changed."
     )
+    for doubt in doubted.standing:
+        _say(
+            f"{doubt.words}. No alert that rests on {words.categories([doubt.category])} counts at"
+            f" {doubt.school}, now or then, until the figure is confirmed."
+        )
     if stale is not None:
         _say(
             f"Attendance was last loaded on {words.date_time(stale)}. Until it is loaded again the"
@@ -207,9 +216,14 @@ def _changes(
     progress("building features", 1, 1)
     progress("withholding small numbers", 0, 1)
     groups = group_columns(snapshot, records, day, policy, frame["grade_level"])
-    changes = alert_changes(frame, groups, in_force, proposed, policy.smallest_cell)
+    doubted = doubted_categories(records, _doubts(settings, snapshot).silenced)
+    changes = alert_changes(frame, groups, in_force, proposed, policy.smallest_cell, doubted)
     progress("withholding small numbers", 1, 1)
     return changes, day
+
+
+def _doubts(settings: Settings, snapshot: Snapshot) -> LoadDoubts:
+    return load_doubts(settings.home, open_database(settings.database_url), snapshot)
 
 
 def _say_change(settings: Settings, in_force: AlertRules, proposed: AlertRules) -> None:

@@ -42,6 +42,7 @@ from handrail.console import (
 from handrail.settings import Settings, SettingsError
 from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
+from records.checks.confirmations import load_doubts
 from records.snapshots.snapshot import Snapshot
 from records.staff.viewer import Viewer
 from records.system.progress import ProgressCallback
@@ -287,6 +288,7 @@ def audit_version(
         database=approvals.database,
         earlier=list(_earlier_audits(settings.home, snapshot)),
         rules=rules,
+        doubted=load_doubts(settings.home, approvals.database, snapshot).silenced,
         progress=progress,
     )
     report = record_audit(approvals, audit)

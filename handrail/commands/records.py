@@ -40,6 +40,12 @@ from records.access.publication import (
 from records.access.scope import scope_for
 from records.canonical.schema import TABLES, Category
 from records.canonical.supports import SupportCatalog
+from records.checks.confirmations import (
+    confirm_figure,
+    confirmed_figures,
+    load_doubts,
+)
+from records.checks.doubts import value_text
 from records.checks.measures import figure_rows, range_sources
 from records.checks.oddities import oddities
 from records.checks.plausible_ranges import plausible_ranges
@@ -86,10 +92,11 @@ from records.permissions import legal_holds
 from records.permissions.destructions_in_progress import unfinished_destructions
 from records.snapshots.snapshot import NoSnapshot, Snapshot, SnapshotDamaged
 from records.snapshots.waiting_rows import waiting_words
-from records.staff.accounts import organizations
+from records.staff.accounts import organizations, staff_names
 from records.staff.viewer import Role
 from records.suppression.small_numbers import SmallNumbers
 from records.system.progress import ProgressCallback
+from serving.wording import words
 
 FILE_SOURCES = ("edfi", "oneroster")
 PARTNER_SOURCES = ("service-history", "hmis")
@@ -329,10 +336,24 @@ def check(home: Home = None) -> None:
         figures = school_figures(snapshot, today, rule)
         before = figures_before(settings.home, snapshot, rule)
         found = oddities(figures, before, ranges, silent_schools(snapshot, today))
+        database = open_database(settings.database_url)
+        doubted, names = load_doubts(settings.home, database, snapshot), staff_names(database)
     for oddity in found:
         out.print(f"{oddity.words}.", highlight=False, soft_wrap=True, markup=False)
     if not found:
         out.print("Nothing is beyond what is plausible.")
+    for doubt in doubted.standing:
+        _say(
+            f"Alerts that rest on {words.categories([doubt.category])} are silent at {doubt.school}"
+            f" until the figure is right or is confirmed: `handrail records confirm"
+            f" {doubt.school_id} {doubt.measure} --reason ... --as LOGIN`."
+        )
+    for doubt, confirmed in doubted.settled:
+        _say(
+            f"{doubt.school}, {doubt.measure}: confirmed by"
+            f" {names.get(confirmed.confirmed_by, 'somebody who has left')} on"
+            f" {confirmed.at:%Y-%m-%d}: {confirmed.reason}"
+        )
     last = f"last load ({before.day})" if before is not None else "last load"
     table = Table("school", "figure", "now", last, "other schools (median)", "plausible")
     for school_id, school in figures.schools.items():
@@ -350,6 +371,60 @@ def check(home: Home = None) -> None:
         out.print(f"{source}.", highlight=False, soft_wrap=True, markup=False)
     if found:
         raise typer.Exit(1)
+
+
+@app.command("confirm")
+def confirm(
+    school_id: Annotated[str, typer.Argument(help="The school, as `check` names it.")],
+    measure: Annotated[str, typer.Argument(help="The figure, as `check` names it.")],
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why it is right, in a sentence that others will read.")
+    ],
+    admin_login: Annotated[
+        str, typer.Option("--as", help="Login of the district administrator who says so.")
+    ],
+    home: Home = None,
+) -> None:
+    """Say that an unusual figure of a school is right, so that its alerts are raised again.
+
+    The password is asked for, or read from HANDRAIL_PASSWORD.
+    """
+    with report_user_errors():
+        settings = Settings.from_environment(home)
+        snapshot, database = (
+            Snapshot.current(settings.home),
+            open_database(settings.database_url),
+        )
+        admin = authenticated_viewer(database, admin_login, settings.now())
+        doubted = load_doubts(settings.home, database, snapshot)
+        doubt = doubted.find(school_id, measure)
+        confirm_figure(database, admin, doubt, doubted.school_year, reason, settings.now())
+    _say(
+        f"Confirmed: {doubt.words}. Alerts that rest on {words.categories([doubt.category])} are"
+        f" raised at {doubt.school} again, unless something else of it is doubted."
+    )
+
+
+@app.command("confirmations")
+def confirmations(home: Home = None) -> None:
+    """Every unusual figure that was said to be right: when, by whom and why."""
+    with report_user_errors():
+        settings = Settings.from_environment(home)
+        database = open_database(settings.database_url)
+        names = staff_names(database)
+        known = confirmed_figures(database)
+    table = Table("when", "who", "school", "figure", "value", "school year", "why")
+    for one in known:
+        table.add_row(
+            f"{one.at:%Y-%m-%d %H:%M}",
+            escape(names.get(one.confirmed_by, "somebody who has left")),
+            escape(one.school_id),
+            one.measure,
+            value_text(one.measure, one.value),
+            f"{one.school_year - 1}-{one.school_year % 100:02}",
+            escape(one.reason),
+        )
+    print_table(table)
 
 
 @app.command("publish")
@@ -466,6 +541,10 @@ def _print_waiting(manifest: Mapping[str, Any]) -> None:
     """
     for sentence in waiting_words(manifest):
         out.print(f"Waiting: {sentence}.", highlight=False)
+
+
+def _say(text: str) -> None:
+    out.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def _partner_connector(

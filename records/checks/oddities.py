@@ -12,11 +12,17 @@ from dataclasses import dataclass
 from datetime import date
 
 from records.canonical.schema import Category
-from records.checks.measures import MEASURES, MEASURES_BY_KEY, as_text, is_judged, range_text
-from records.checks.plausible_ranges import PlausibleRange, declared_ranges
-from records.checks.quality import SilentSchool, silent_schools
-from records.checks.school_figures import LoadFigures, SchoolFigures, school_figures
-from records.snapshots.snapshot import Snapshot
+from records.checks.measures import (
+    MEASURES,
+    MEASURES_BY_KEY,
+    Measure,
+    as_text,
+    is_judged,
+    range_text,
+)
+from records.checks.plausible_ranges import PlausibleRange
+from records.checks.quality import SilentSchool
+from records.checks.school_figures import LoadFigures, SchoolFigures
 
 SCALES = (4, 5, 10, 12, 20, 50)
 """Highest marks of scales in use that are not of 100 points."""
@@ -60,32 +66,28 @@ def oddities(
     return sorted(found, key=lambda oddity: -oddity.distance)
 
 
-def doubted(
-    snapshot: Snapshot,
-    today: date,
-    ranges: Mapping[str, PlausibleRange] | None = None,
-    before: LoadFigures | None = None,
-) -> set[tuple[str, Category]]:
-    """Schools, each with a category of records, of which something is beyond plausible."""
-    found = oddities(
-        school_figures(snapshot, today),
-        before,
-        declared_ranges() if ranges is None else ranges,
-        silent_schools(snapshot, today),
+def silence_sentence(school: SilentSchool) -> str:
+    """That a school has stopped sending attendance, without a period."""
+    since = f"since {as_text(school.since, 'day')}" if school.since else "this school year"
+    are = "are unknown" if school.is_unknown else "count as attended, as it is very small"
+    return (
+        f"{school.name} has no absences {since}: its clerk may not have sent them."
+        f" {school.days} school days {are}"
     )
-    return {(oddity.school_id, oddity.category) for oddity in found}
+
+
+def beyond_sentence(
+    school: SchoolFigures, measure: Measure, value: float, plausible: PlausibleRange
+) -> str:
+    """That a figure is beyond its range, without a period."""
+    return (
+        f"At {school.name} {measure.words} is {as_text(value, measure.unit)};"
+        f" {range_text(plausible, measure.unit)} is plausible ({plausible.source})"
+    )
 
 
 def _silence(school: SilentSchool) -> Oddity:
-    since = f"since {as_text(school.since, 'day')}" if school.since else "this school year"
-    are = "are unknown" if school.is_unknown else "count as attended, as it is very small"
-    return Oddity(
-        school.school_id,
-        Category.ATTENDANCE,
-        f"{school.name} has no absences {since}: its clerk may not have sent them."
-        f" {school.days} school days {are}",
-        float("inf"),
-    )
+    return Oddity(school.school_id, Category.ATTENDANCE, silence_sentence(school), float("inf"))
 
 
 def _beyond(
@@ -111,8 +113,7 @@ def _beyond(
             Oddity(
                 school.school_id,
                 measure.category,
-                f"At {school.name} {measure.words} is {as_text(value, measure.unit)};"
-                f" {range_text(plausible, measure.unit)} is plausible ({plausible.source})",
+                beyond_sentence(school, measure, value, plausible),
                 plausible.distance(value),
             )
         )

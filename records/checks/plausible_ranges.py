@@ -13,6 +13,8 @@ from records.system.files import district_file, read_toml
 
 PLAUSIBLE_RANGES_FILE = Path(__file__).with_name("plausible_ranges.toml")
 _ENTRIES = ("low", "high", "source")
+_SILENCE = {"silence_below": "low", "silence_above": "high"}
+"""Optional entries, and the bound of the range beyond which each must lie."""
 
 
 class PlausibleRangesError(UserError, ValueError):
@@ -21,11 +23,19 @@ class PlausibleRangesError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class PlausibleRange:
-    """From where to where a figure is plausible, both included, and where that comes from."""
+    """From where to where a figure is plausible, both included, and where that comes from.
+
+    Attributes:
+        silence_below, silence_above: farther out, where the figure is no longer only asked about:
+            beyond them alerts are silent until the district has said that it is right. None where
+            that is never so.
+    """
 
     low: float
     high: float
     source: str
+    silence_below: float | None = None
+    silence_above: float | None = None
 
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
@@ -34,6 +44,12 @@ class PlausibleRange:
         """How far beyond the range a value is, in widths of the range; 0 within it."""
         beyond = max(self.low - value, value - self.high, 0.0)
         return beyond / (self.high - self.low)
+
+    def silences(self, value: float) -> bool:
+        """Whether a value is so far beyond the range that alerts which rest on it are silent."""
+        return (self.silence_below is not None and value < self.silence_below) or (
+            self.silence_above is not None and value > self.silence_above
+        )
 
 
 @cache
@@ -63,10 +79,14 @@ def _read(file: Path, known: Mapping[str, PlausibleRange] | None) -> dict[str, P
 
 
 def _range(where: str, entry: Any) -> PlausibleRange:
-    if not isinstance(entry, dict) or set(entry) != set(_ENTRIES):
-        raise PlausibleRangesError(f"{where} must have {', '.join(_ENTRIES)}, and nothing else")
+    if not isinstance(entry, dict) or set(entry) - set(_SILENCE) != set(_ENTRIES):
+        raise PlausibleRangesError(
+            f"{where} must have {', '.join(_ENTRIES)}, and nothing else but"
+            f" {' and '.join(_SILENCE)}"
+        )
     low, high, source = (entry[name] for name in _ENTRIES)
-    for name, value in (("low", low), ("high", high)):
+    silence = {name: entry[name] for name in _SILENCE if name in entry}
+    for name, value in (("low", low), ("high", high), *silence.items()):
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise PlausibleRangesError(f"{where}: {name} is {value!r}; it must be a number")
     if not low < high:
@@ -75,4 +95,13 @@ def _range(where: str, entry: Any) -> PlausibleRange:
         raise PlausibleRangesError(
             f"{where}: source is {source!r}; it must say in words where the range comes from"
         )
-    return PlausibleRange(float(low), float(high), source)
+    for name, value in silence.items():
+        bound = _SILENCE[name]
+        if (value > low) if bound == "low" else (value < high):
+            raise PlausibleRangesError(
+                f"{where}: {name} is {value}; it must not lie within the range: {bound} is"
+                f" {entry[bound]}"
+            )
+    return PlausibleRange(
+        float(low), float(high), source, **{name: float(value) for name, value in silence.items()}
+    )

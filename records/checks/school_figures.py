@@ -24,6 +24,7 @@ from records.access.attendance_days import CountedDays, days_at_schools, school_
 from records.access.expressions import Day, TableExpr
 from records.canonical.schema import PERIOD_CATEGORIES
 from records.canonical.supports import SupportCatalog
+from records.checks.quality import SilentSchool, silent_schools
 from records.loading.load_history import loads
 from records.snapshots.queries import TableProvider, compile_query
 from records.snapshots.snapshot import Snapshot
@@ -89,11 +90,13 @@ class LoadFigures:
 
     Attributes:
         smallest_cell: the smallest number of students that may be shown, when they were computed.
+        silent: schools that have stopped sending attendance.
     """
 
     day: date
     smallest_cell: int
     schools: Mapping[str, SchoolFigures]
+    silent: tuple[SilentSchool, ...] = ()
 
 
 def school_figures(
@@ -117,7 +120,12 @@ def school_figures(
             _add(engine, _PROGRAMS, by_school)
         _add_groups(engine, by_school)
     schools = sorted((SchoolFigures(**values) for values in by_school.values()), key=_by_name)
-    return LoadFigures(today, rule.smallest_cell, {one.school_id: one for one in schools})
+    return LoadFigures(
+        today,
+        rule.smallest_cell,
+        {one.school_id: one for one in schools},
+        tuple(silent_schools(snapshot, today)),
+    )
 
 
 def keep_figures(home: Path, snapshot: Snapshot, figures: LoadFigures) -> Path:
@@ -135,10 +143,20 @@ def figures_before(
         None where there was none, where its figures were not kept, or where they were computed
         under another rule for small numbers.
     """
-    rule = small_numbers or SmallNumbers.declared()
     before = next((one.snapshot_id for one in loads(home) if one.snapshot_id != snapshot.id), None)
-    file = _file(home, before) if before is not None else None
-    if file is None or not file.exists():
+    return None if before is None else kept_figures(home, before, small_numbers)
+
+
+def kept_figures(
+    home: Path, snapshot_id: str, small_numbers: SmallNumbers | None = None
+) -> LoadFigures | None:
+    """The figures that a load kept.
+
+    Returns:
+        None where they were not kept, or were computed under another rule for small numbers.
+    """
+    rule, file = small_numbers or SmallNumbers.declared(), _file(home, snapshot_id)
+    if not file.exists():
         return None
     content = json.loads(file.read_text(encoding="utf-8"))
     if content["smallest_cell"] != rule.smallest_cell:
@@ -150,6 +168,9 @@ def figures_before(
         date.fromisoformat(content["day"]),
         content["smallest_cell"],
         {one.school_id: one for one in schools},
+        tuple(
+            SilentSchool(**one | {"since": _day(one["since"])}) for one in content.get("silent", ())
+        ),
     )
 
 

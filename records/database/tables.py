@@ -436,3 +436,19 @@ class ExplorationRow(OrmTable):
     set_by: Mapped[str] = mapped_column(String(40))
     set_at: Mapped[datetime]
     reason: Mapped[str] = mapped_column(Text)
+
+
+class ConfirmedFigureRow(OrmTable):
+    """A figure of a school that looked unusual and is right, as an administrator said; never
+    changed (`records.checks.confirmations`).
+    """
+
+    __tablename__ = "confirmed_figures"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    school_id: Mapped[str] = mapped_column(String(80))
+    measure: Mapped[str] = mapped_column(String(40))
+    value: Mapped[float]
+    school_year: Mapped[int]
+    confirmed_by: Mapped[str] = mapped_column(String(40))
+    at: Mapped[datetime]
+    reason: Mapped[str] = mapped_column(Text)

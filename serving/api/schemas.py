@@ -89,6 +89,10 @@ class StudentDetail(Terms):
 
 class AlertList(Terms):
     alerts: list[AlertEntry]
+    doubted: list[str] = Field(
+        description="Data categories of which no alert is raised now, because figures of the"
+        " student's school look unusual and the district is checking them."
+    )
 
 
 class ReasonEntry(BaseModel):

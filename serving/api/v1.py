@@ -108,6 +108,7 @@ def alerts(student_id: StudentInScope, visit: CurrentVisit) -> schemas.AlertList
             )
             for alert in raised
         ],
+        doubted=sorted(visit.lists.caseload.doubted.get(student_id, ())),
         terms=visit.disclosures.terms([student_id]),
     )
 

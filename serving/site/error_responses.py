@@ -20,6 +20,7 @@ from fairness.checks.policy_file import PolicyError
 from features.declarations import DeclarationError
 from records.access.publication import NotPublished
 from records.canonical.supports import SupportsError
+from records.checks.plausible_ranges import PlausibleRangesError
 from records.decisions.decisions import DecisionError
 from records.disclosure_log.disclosures import DisclosureLogUnavailable
 from records.disclosure_log.limits import TooManyStudents
@@ -110,9 +111,9 @@ NOT_PUBLISHED = (
 UNREADABLE_RULES = (
     "The district's rules cannot be read",
     (
-        "A file of rules in the district's folder, for alerts, fairness, small numbers or kinds of"
-        " support, has a mistake. Nothing was changed. Tell the person who runs Handrail at the"
-        " district."
+        "A file of rules in the district's folder, for alerts, fairness, small numbers, plausible"
+        " figures or kinds of support, has a mistake. Nothing was changed. Tell the person who runs"
+        " Handrail at the district."
     ),
 )
 
@@ -148,6 +149,7 @@ def add_exception_handlers(app: FastAPI) -> None:
     app.exception_handler(NotPublished)(_handler(503, NOT_PUBLISHED))
     app.exception_handler(PolicyError)(_handler(503, UNREADABLE_RULES))
     app.exception_handler(DeclarationError)(_handler(503, UNREADABLE_RULES))
+    app.exception_handler(PlausibleRangesError)(_handler(503, UNREADABLE_RULES))
     app.exception_handler(SmallNumbersError)(_handler(503, UNREADABLE_RULES))
     app.exception_handler(SupportsError)(_handler(503, UNREADABLE_RULES))
     app.exception_handler(DecisionError)(_decision_error)

@@ -16,6 +16,7 @@ from records.loading.load_history import old_records_end, stale_attendance_since
 from records.snapshots.snapshot import NoSnapshot
 from serving.students.caseload import Caseload, caseload, impression_of
 from serving.students.roster import RosterEntry, read_roster
+from serving.wording import words
 
 if TYPE_CHECKING:
     from serving.site.visit import Visit
@@ -50,8 +51,17 @@ class StudentLists:
         visit = self._visit
         muted = [Category.ATTENDANCE] if self.stale_attendance_since else []
         end, rules = self.old_records_end, visit.alert_rules
+        doubted = sorted(visit.doubts.silenced)
         result: Caseload = visit.site.result_cache.get(
-            ("caseload", *self._key, *visit.ranking.key, rules.version, *muted, str(end)),
+            (
+                "caseload",
+                *self._key,
+                *visit.ranking.key,
+                rules.version,
+                *muted,
+                str(end),
+                str(doubted),
+            ),
             lambda: caseload(
                 visit.records(),
                 visit.as_of,
@@ -59,9 +69,22 @@ class StudentLists:
                 rules,
                 muted_categories=muted,
                 records_end=end,
+                doubted=doubted,
             ),
         )
         return result
+
+    def doubt_notes(self, students: Iterable[str]) -> list[str]:
+        """Why there are no alerts of a category at the schools of these students, a sentence a
+        school and category: about its records only, whichever of its students are asked about.
+        """
+        doubted = self.caseload.doubted
+        found = {
+            (self.roster[student].school, category)
+            for student in students
+            for category in doubted.get(student, ())
+        }
+        return [words.doubted_records(school, category) for school, category in sorted(found)]
 
     def record_impressions(self, students: Iterable[str]) -> None:
         """Log the suggestions of these students as they are about to be shown, so that they can be

@@ -20,6 +20,7 @@ from records.access.scope import scope_for
 from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.canonical.supports import SupportCatalog
+from records.checks.confirmations import LoadDoubts, load_doubts
 from records.database.engine import Database
 from records.decisions.exploration import current_exploration
 from records.disclosure_log.student_references import with_former_students
@@ -203,6 +204,15 @@ class Visit:
             DeclarationError: the district's own file has a mistake.
         """
         return self.site.alert_rules(self.now)
+
+    @cached_property
+    def doubts(self) -> LoadDoubts:
+        """What is doubted of the records in use, by the figures that their load kept.
+
+        Raises:
+            PlausibleRangesError: the district's own file has a mistake.
+        """
+        return load_doubts(self.site.config.home, self.database, self.snapshot)
 
     @property
     def champion(self) -> RankerModel | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from features.alerts import ALERTS_FILE, Alert, AlertRules, raise_alerts
 from features.build import build_features
 from features.catalog import CATALOG
 from features.declarations import DeclarationError
+from features.doubted_alerts import Doubted, doubted_categories, undoubted
 from records.access.scoped_records import ScopedRecords
 from records.canonical.schema import Category
 from records.canonical.supports import SUPPORTS_FILE, SupportsError
@@ -137,12 +138,15 @@ class Caseload:
         order: student IDs, the most urgent alert first; among equally urgent ones, first those to
             whom a support of the viewer's own programs is suggested, since there the viewer can
             act.
+        doubted: what is doubted of each student's school, of the categories that the viewer may
+            see and a rule reads. Of it no alert is raised.
     """
 
     features: pd.DataFrame
     alerts: Mapping[str, tuple[Alert, ...]]
     advice: Mapping[str, Advice]
     order: tuple[str, ...]
+    doubted: Mapping[str, frozenset[Category]] = field(default_factory=dict)
 
 
 class ApprovedModelCache:
@@ -233,6 +237,7 @@ def caseload(
     *,
     muted_categories: Collection[Category] = (),
     records_end: date | None = None,
+    doubted: Doubted = (),
 ) -> Caseload:
     """Features, alerts and advice of every student in `records`, from what its scope shows.
 
@@ -242,13 +247,15 @@ def caseload(
         muted_categories: those whose records are too old to raise an alert.
         records_end: the day of the newest record, where all of them are of a school year that is
             over: then there are neither alerts nor suggestions.
+        doubted: what is doubted of schools: alerts that rest on it are not raised there.
     """
+    doubted_of = doubted_categories(records, doubted)
     read_by_rules = build_features(
         records, as_of, settled=as_of - timedelta(days=1), also=rules.extra_features
     )
     features = read_by_rules[[feature.name for feature in CATALOG]]
     alerts: dict[str, list[Alert]] = defaultdict(list)
-    for alert in raise_alerts(read_by_rules, rules):
+    for alert in undoubted(raise_alerts(read_by_rules, rules), doubted_of):
         if alert.categories.isdisjoint(muted_categories) and records_end is None:
             alerts[alert.student_id].append(alert)
     advice = (
@@ -275,6 +282,7 @@ def caseload(
         {student: tuple(raised) for student, raised in alerts.items()},
         advice,
         tuple(sorted(records.students, key=urgency)),
+        _visible_doubts(records.scope, doubted_of, rules),
     )
 
 
@@ -308,6 +316,17 @@ def impression_of(
         ranking.challenger.sha256 if ranking.challenger else "",
         advice.challenger,
     )
+
+
+def _visible_doubts(
+    scope: Scope, doubted: Mapping[str, frozenset[Category]], rules: AlertRules
+) -> dict[str, frozenset[Category]]:
+    """What is doubted of students of whom the viewer might have seen an alert of it."""
+    visible = {
+        student: categories & scope.categories(student) & rules.categories
+        for student, categories in doubted.items()
+    }
+    return {student: categories for student, categories in visible.items() if categories}
 
 
 def _own_supports(records: ScopedRecords) -> frozenset[str]:

@@ -225,6 +225,15 @@ def categories(names: Collection[str]) -> str:
     return ", ".join(known + unknown)
 
 
+def doubted_records(school: str, category: Category) -> str:
+    """That records of a school look unusual, so that no alert is made of them."""
+    name = CATEGORIES[category]
+    return (
+        f"{capital(name)}: the records of {school} look unusual. The district is checking them, so"
+        f" no {name} alerts are shown for its students."
+    )
+
+
 def category(name: Category) -> str:
     """One category with a capital letter, to stand on its own."""
     return capital(CATEGORIES[name])

@@ -76,7 +76,7 @@ def test_what_is_odd_comes_first_then_the_figures_beside_the_last_load(home: Pat
     code, output = run("records", "check")
     assert code == 1
     assert output.startswith(
-        "At Oak [High] the average attendance is 52%; 80% to 99% is plausible (NCES, Digest"
+        "At Oak [High] the average attendance is 52%; 80% to 99% is plausible (NCES, School"
     )
     assert "last load (2025-10-13)" in output
     assert row(output, "The average attendance") == ["52%", "95%", "", "80% to 99%"]

@@ -85,6 +85,7 @@ def _alerts(visit: Visit, student: str) -> dict[str, Any]:
     return {
         "shows_alerts": shows_alerts,
         "alerts": visit.lists.caseload.alerts.get(student, ()) if shows_alerts else (),
+        "doubt_notes": visit.lists.doubt_notes([student]) if shows_alerts else [],
     }
 
 

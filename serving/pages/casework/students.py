@@ -67,7 +67,9 @@ class ListColumns:
 
 @dataclass(frozen=True)
 class StudentItem:
-    """One student on the list."""
+    """One student on the list; `is_doubted` where records of the school are being checked, so that
+    alerts may be missing.
+    """
 
     handle: str
     student: RosterEntry
@@ -75,6 +77,7 @@ class StudentItem:
     suggestion: Suggestion | None
     sessions: int
     last_session: date | None
+    is_doubted: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,7 @@ def _list_page(
         empty_list_reason=_empty_list_reason(visit) if not visit.lists.roster else "",
         no_model_reason=visit.ranking.no_model_reason if columns.suggestions else "",
         emergency_records=emergency_records(visit),
+        doubt_notes=visit.lists.doubt_notes(visit.lists.roster) if columns.alerts else [],
     )
 
 
@@ -233,6 +237,7 @@ def _student_item(
         suggestion=advice.suggestions[0] if advice and advice.suggestions else None,
         sessions=number,
         last_session=last_session,
+        is_doubted=columns.alerts and student in visit.lists.caseload.doubted,
     )
 
 

@@ -11,13 +11,19 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
-from starlette.responses import Response
+from fastapi import APIRouter, Form
+from starlette.responses import RedirectResponse, Response
 
 from records.canonical.quarantine import BadRow
 from records.canonical.schema import Category
+from records.checks.confirmations import (
+    ConfirmationError,
+    confirm_figure,
+    confirmed_figures,
+)
+from records.checks.doubts import measure_words, value_text
 from records.checks.measures import FigureRow, figure_rows, range_sources
 from records.checks.oddities import oddities
 from records.checks.plausible_ranges import plausible_ranges
@@ -33,7 +39,9 @@ from records.checks.school_figures import figures_before, school_figures
 from records.connectors.corrections import quarantine_to_csv, students_named_in
 from records.loading.load_history import STALE_AFTER, Load, last_loads
 from records.snapshots.waiting_rows import WAITS_FOR, table_words, waiting_words
+from records.staff.accounts import staff_names
 from records.suppression.small_numbers import SmallNumbers
+from serving.pages.forms import Code, CsrfForm, LongText
 from serving.site.dependencies import DataVisit, DistrictAdminVisit
 from serving.site.visit import Visit
 
@@ -121,14 +129,50 @@ class SchoolChecks:
     sources: list[str]
 
 
+class ConfirmForm(CsrfForm):
+    school: Code
+    measure: Code
+    reason: LongText = ""
+
+
 @router.get("/data")
 def data_page(visit: DataVisit) -> Response:
+    return _page(visit)
+
+
+@router.post("/data/confirm")
+def confirm(visit: DistrictAdminVisit, form: Annotated[ConfirmForm, Form()]) -> Response:
+    """Say that an unusual figure is right; with what is wrong with the reason, the page again."""
+    visit.check_csrf(form.csrf)
+    try:
+        doubt = visit.doubts.find(form.school, form.measure)
+        confirm_figure(
+            visit.database, visit.viewer, doubt, visit.doubts.school_year, form.reason, visit.now
+        )
+    except ConfirmationError as error:
+        return _page(visit, problem=str(error), typed=form)
+    return RedirectResponse("/data#schools", 303)
+
+
+def _page(visit: Visit, problem: str = "", typed: ConfirmForm | None = None) -> Response:
     manifest = visit.snapshot.manifest
     loads = last_loads(visit.site.config.home)
     findings, gaps, silent = quality(visit)
     quarantined = visit.snapshot.set_aside()
     return visit.page(
         "data.html",
+        status=422 if problem else 200,
+        problem=problem,
+        typed=typed,
+        doubts=visit.doubts,
+        confirmations=confirmed_figures(visit.database),
+        value_text=value_text,
+        measure_words=measure_words,
+        names_of_schools={
+            row["school_id"]: row["name"] or row["school_id"]
+            for row in visit.records(()).frame("schools").to_dict("records")
+        },
+        staff=staff_names(visit.database),
         feeds=[feed(visit, source, loads) for source in manifest["sources"]],
         rows=manifest["rows"],
         waiting=waiting_words(manifest),
