@@ -22,6 +22,7 @@ import numpy as np
 
 from records.access.publication import publish_snapshot
 from records.access.scope import scope_for
+from records.checks.school_figures import keep_figures, school_figures
 from records.database.engine import Database, open_database
 from records.staff.sessions import start_session
 from records.staff.viewer import Role, Viewer
@@ -31,6 +32,7 @@ from tests.own_supports import write_own_list
 from tests.random_districts import (
     NOW,
     SUPPORTS,
+    TODAY,
     draw_access_rules,
     draw_rows,
     redraw_others_access_rules,
@@ -46,6 +48,17 @@ OTHERS_PER_DISTRICT = 2
 STUDENTS = 215
 PROBES = 200_000
 """The least number of probes on each kind of database."""
+
+DOUBTED = 1
+"""The district of which every school is doubted, whatever its students' records are. Whether a
+school is doubted is one bit about all of them (decision 26): it stays, and nothing else is told."""
+
+NO_SCHOOL_IS_PLAUSIBLE = """[attendance]
+low = 0.999
+high = 1.0
+silence_below = 0.99
+source = "No school of the random district has such attendance"
+"""
 
 STUDENTS_COMPARED = 4
 """Students whose own pages and API answers are compared; lists hold all students."""
@@ -149,11 +162,14 @@ def run_probes(stores: Stores, approved: Path, folder: Path) -> Counter[Role]:
         home = folder / f"{start.name}w{seed}"
         stores.copy(start, home)
         rows = draw_rows(rng, STUDENTS)
+        if seed == DOUBTED:
+            (home / "plausible_ranges.toml").write_text(NO_SCHOOL_IS_PLAUSIBLE)
         with opened(stores, home) as database:
             viewers = draw_access_rules(
                 rng, database, [str(row["student_id"]) for row in rows["students"]]
             )
             snapshot = snapshot_of(rows, home)
+            keep_figures(home, snapshot, school_figures(snapshot, TODAY))
             publish_snapshot(database, snapshot)
             chosen = choose_viewers([viewers[index] for index in rng.permutation(len(viewers))])
             tokens = {viewer: start_session(database, viewer, NOW) for viewer in chosen}
@@ -171,7 +187,9 @@ def run_probes(stores: Stores, approved: Path, folder: Path) -> Counter[Role]:
                     scopes[viewer],
                     sorted({str(row["student_id"]) for row in rows["students"]}),
                 )
-                publish_snapshot(database, snapshot_of(changes.rows, other))
+                changed = snapshot_of(changes.rows, other)
+                keep_figures(other, changed, school_figures(changed, TODAY))
+                publish_snapshot(database, changed)
             compare_answers(stores, viewer, tokens[viewer], home, other)
             probes[viewer.role] += len(set(changes.made))
             shutil.rmtree(other)

@@ -33,8 +33,8 @@ from records.checks.school_figures import (
 from records.database.engine import Database
 from records.loading.coverage import FEWEST_STUDENTS
 from records.staff.district_admins import NotADistrictAdmin
-from records.staff.viewer import Role
-from tests.records.conftest import add_staff, snapshot_of
+from records.staff.viewer import DISTRICT, Role
+from tests.records.conftest import add_organization, snapshot_of
 from tests.records.loading.test_coverage import DAYS, district
 
 DAY = date(2026, 3, 20)
@@ -152,7 +152,7 @@ def test_a_confirmed_silence_ends_when_the_school_has_sent_something():
 def test_the_load_keeps_what_is_doubted_and_an_administrator_settles_it(
     database: Database, tmp_path: Path
 ):
-    admin = add_staff(database, Role.DISTRICT_ADMIN)
+    admin, other = add_organization(database, DISTRICT, Role.DISTRICT_ADMIN, Role.DATA_SCIENTIST)
     most = district({"elm": 300, "oak": 300}, {"elm": dict.fromkeys(DAYS, 190)})
     most["attendance_events"] += district({"oak": 300}, {"oak": dict.fromkeys(DAYS, 15)})[
         "attendance_events"
@@ -169,7 +169,6 @@ def test_the_load_keeps_what_is_doubted_and_an_administrator_settles_it(
     doubt = before.find("elm", "attendance")
     with pytest.raises(ConfirmationError, match="the reason has 2 characters; it must say why"):
         confirm_figure(database, admin, doubt, before.school_year, "ok", NOW)
-    other = add_staff(database, Role.DATA_SCIENTIST)
     with pytest.raises(NotADistrictAdmin):
         confirm_figure(database, other, doubt, before.school_year, "It is a night school", NOW)
     assert confirmed_figures(database) == []
