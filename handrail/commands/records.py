@@ -96,7 +96,6 @@ from records.staff.accounts import organizations, staff_names
 from records.staff.viewer import Role
 from records.suppression.small_numbers import SmallNumbers
 from records.system.progress import ProgressCallback
-from serving.wording import words
 
 FILE_SOURCES = ("edfi", "oneroster")
 PARTNER_SOURCES = ("service-history", "hmis")
@@ -344,7 +343,7 @@ def check(home: Home = None) -> None:
         out.print("Nothing is beyond what is plausible.")
     for doubt in doubted.standing:
         _say(
-            f"Alerts that rest on {words.categories([doubt.category])} are silent at {doubt.school}"
+            f"Alerts that rest on {doubt.category.replace('_', ' ')} are silent at {doubt.school}"
             f" until the figure is right or is confirmed: `handrail records confirm"
             f" {doubt.school_id} {doubt.measure} --reason ... --as LOGIN`."
         )
@@ -400,7 +399,7 @@ def confirm(
         doubt = doubted.find(school_id, measure)
         confirm_figure(database, admin, doubt, doubted.school_year, reason, settings.now())
     _say(
-        f"Confirmed: {doubt.words}. Alerts that rest on {words.categories([doubt.category])} are"
+        f"Confirmed: {doubt.words}. Alerts that rest on {doubt.category.replace('_', ' ')} are"
         f" raised at {doubt.school} again, unless something else of it is doubted."
     )
 

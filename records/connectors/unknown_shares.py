@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from records.connectors.profiles.profile import fold
 from records.connectors.protocol import RecordSink
 
-_LEFT_EARLY = "early departure"
-"""Who left before the end, with no time given, was at school as who came late was: the code of the
-Ed-Fi standard says all there is to say."""
+_EARLY = "early"
+"""In a code that says that the student left early ("Early departure", "Early Release Excused").
+With no time given they were at school as who came late was: it says all there is to say."""
 
 _MOST_CODES = 5
 
@@ -30,7 +30,7 @@ class UnknownShares:
 
     def says_how_much(self, code: str, status: str, share: object) -> bool:
         """Whether an entry says how much of the day was missed; if not, it is counted."""
-        if status != "partial" or share not in (None, "") or fold(code) == _LEFT_EARLY:
+        if status != "partial" or share not in (None, "") or _EARLY in fold(code):
             return True
         self.codes[code[:40]] += 1
         return False

@@ -43,7 +43,7 @@ def test_every_threshold_and_every_check_names_its_source():
     for name, threshold in DECLARED.checks.items():
         assert re.search(r"\(\d{4}\)|CFR|own step", threshold.source), name
     for source in DECLARED.sources.values():
-        assert re.search(r"\(\d{4}\)|NCES|\.py|own step|Measured", source)
+        assert re.search(r"\(\d{4}\)|NCES|\.toml|own step|Measured", source)
 
 
 def test_the_declared_policy_is_the_one_that_the_report_explains():
