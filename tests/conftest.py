@@ -11,10 +11,17 @@ from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
+from hypothesis import HealthCheck, settings
 
 from records.database.engine import Database, open_database
 from records.staff import accounts
 from tests.database_copies import make_database
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 Serving = Callable[[Path], AbstractContextManager[str]]
 LONGEST = (
