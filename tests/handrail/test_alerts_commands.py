@@ -10,6 +10,8 @@ import pytest
 
 from features.alert_versions import FOLDER, versions_in_force
 from features.alerts import ALERTS_FILE, AlertRules
+from records.checks.school_figures import keep_figures, school_figures
+from records.snapshots.snapshot import Snapshot
 from tests.approved_home import NOW, make_approved_home
 from tests.handrail.test_cli import in_process
 from tests.records.conftest import snapshot_of
@@ -231,3 +233,20 @@ def test_other_rules_end_the_suggestions_until_a_new_audit(
         "Suggestions have stopped. The alert rules, by which students are in need, changed since"
         " the audit of version 1 was made: audit it again." in text
     )
+
+
+def test_a_preview_leaves_out_what_the_site_leaves_out(home: Path):
+    draft = lower_limit(home)
+    before = said("preview", str(draft), home=home)
+    assert "No alert that rests on attendance" not in before
+    (home / "plausible_ranges.toml").write_text(
+        "[attendance]\nlow = 0.99\nhigh = 1.0\nsilence_below = 0.99\n"
+        'source = "The schools of this test have less"\n'
+    )
+    snapshot = Snapshot.current(home)
+    keep_figures(home, snapshot, school_figures(snapshot, TODAY))
+    after = said("preview", str(draft), home=home)
+    for school in ("Adams", "Baker"):
+        assert f"No alert that rests on attendance counts at {school}, now or then" in after
+    assert "counts at Cole" not in after, "it has fewer than 20 students"
+    assert after != before and "students with an alert now: withheld" in after

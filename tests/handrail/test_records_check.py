@@ -9,6 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from handrail.cli import app
+from records.database.engine import open_database
+from records.staff.accounts import Organization, add_organization, add_staff
+from records.staff.viewer import DISTRICT, Role
 
 TODAY = date(2025, 10, 13)
 DAYS = [
@@ -111,3 +114,43 @@ def test_a_bad_rule_for_small_numbers_is_refused_before_anything_is_loaded(
     code, output = run("load", "oneroster", district(tmp_path / "a", 100, 5))
     assert code == 2 and "smallest_cell is 3" in output
     assert not (home / "snapshots" / "CURRENT").exists()
+
+
+def test_a_figure_that_no_school_has_silences_alerts_until_it_is_confirmed(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HANDRAIL_PASSWORD", "a password of the test")
+    monkeypatch.delenv("HANDRAIL_DATABASE_URL", raising=False)
+    assert run("load", "oneroster", district(tmp_path / "a", 100, 75))[0] == 0
+    database = open_database(f"sqlite:///{home / 'handrail.db'}")
+    add_organization(database, Organization(DISTRICT, "The District", "district"))
+    for login, name, role in (
+        ("grace", "Grace", Role.DISTRICT_ADMIN),
+        ("d", "D", Role.DATA_SCIENTIST),
+    ):
+        add_staff(database, login, name, role, DISTRICT, "a password of the test")
+    code, output = run("records", "check")
+    assert code == 1
+    command = "handrail records confirm k1 attendance --reason"
+    assert "Alerts that rest on attendance are silent at Oak [High] until" in output
+    assert command in output
+    reason = ("--reason", "A night school, checked with its clerk", "--as")
+    code, output = run("records", "confirm", "k1", "mean_mark", *reason, "grace")
+    assert code == 2 and "k1 mean_mark: there is no such figure to confirm" in output
+    assert "alerts are silent because of k1 attendance" in " ".join(output.split())
+    code, output = run("records", "confirm", "k1", "attendance", *reason, "d")
+    assert code == 2 and "not an active district administrator" in " ".join(output.split())
+    code, output = run("records", "confirm", "k1", "attendance", *reason, "grace")
+    assert code == 0 and output.startswith("Confirmed: At Oak [High] the average attendance is 25%")
+    code, output = run("records", "check")
+    assert code == 1, "it is still odd"
+    assert command not in output
+    assert (
+        "Oak [High], attendance: confirmed by Grace on 2025-10-13: A night school, checked with its"
+        " clerk" in output
+    )
+    code, output = run("records", "confirmations")
+    assert code == 0 and "Grace" in output and "2025-26" in output and "25%" in output
+    assert run("load", "oneroster", district(tmp_path / "b", 100, 85), "--accept")[0] == 0
+    code, output = run("records", "check")
+    assert command in output, "the figure has moved on"

@@ -38,6 +38,7 @@ from fairness.population.students import (
 )
 from features.alerts import AlertRules
 from features.catalog import FEATURES_BY_NAME, feature_names
+from records.canonical.schema import Category
 from records.snapshots.snapshot import Snapshot
 from tests.fairness.synthetic_districts import (
     POLICY,
@@ -212,6 +213,35 @@ def test_every_student_enrolled_on_the_day_is_audited_and_nobody_else(audited: A
         list(audited.features.index) == list(audited.eligible.index) == list(audited.groups.index)
     )
     assert len(audited) == len(stories()) - 1
+
+
+def test_nobody_is_in_need_by_an_alert_on_what_is_doubted_of_their_school(
+    snapshot: Snapshot, audited: AuditPopulation
+):
+    [school] = {
+        str(row["school_id"])
+        for row in rows()["students"]
+        if row["student_id"] == "at_the_other_school"
+    }
+    doubted = audit_population(
+        snapshot, TODAY, POLICY, ("tutoring",), doubted=[(school, Category.ATTENDANCE)]
+    )
+    here = {
+        str(row["student_id"]) for row in rows()["students"] if row["school_id"] == school
+    } & set(doubted.groups.index)
+    assert here
+    expected = {
+        name: (0 if name in here else absences, marks)
+        for name, (absences, marks) in SEVERITY.items()
+    }
+    assert {
+        str(name): tuple(row)
+        for name, row in doubted.alert_severity[["attendance", "grades"]].iterrows()
+    } == expected
+    assert len(doubted) == len(audited), "they stay among the audited students"
+    assert doubted.doubted_schools == tuple(
+        sorted({str(doubted.groups.loc[name, "school"]) for name in here})
+    )
 
 
 def test_need_is_what_the_early_alerts_say(audited: AuditPopulation):

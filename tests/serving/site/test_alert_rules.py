@@ -41,7 +41,7 @@ def test_rules_with_a_mistake_are_said_and_no_others_stand_in(site: TestSite):
     for path in ("/caseload", f"/students/{site.handle('caseworker', 's01')}"):
         answer = site.browser("caseworker").get(path)
         assert answer.status_code == 503
-        assert "for alerts, fairness or small numbers, has a mistake" in one_line(answer.text)
+        assert "figures or kinds of support, has a mistake" in one_line(answer.text)
         assert "in a row" not in answer.text
     (site.home / "alerts.toml").unlink()
     assert "in a row" in caseload(site)

@@ -67,6 +67,7 @@ ROUTES: dict[tuple[str, str], frozenset[str] | str] = {
     ("GET", "/effects"): AUDITORS,
     ("POST", "/effects/costs"): ADMIN,
     ("GET", "/data"): frozenset({"district_admin", "data_scientist"}),
+    ("POST", "/data/confirm"): ADMIN,
     ("GET", "/data/quarantine.csv"): ADMIN,
     ("GET", "/students/{handle}/emergency"): frozenset({"caseworker"}),
     ("POST", "/students/{handle}/emergency"): frozenset({"caseworker"}),
