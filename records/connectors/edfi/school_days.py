@@ -23,7 +23,6 @@ LISTED_SHARE = 0.5
 """A calendar that lists at least this share of the weekdays of a school's terms is its calendar;
 holidays take up less than a tenth."""
 
-_DAYS_SHARE = 0.5
 _ONE_YEAR = timedelta(days=365)
 _MANY_DAYS = 20
 """Days of students with one number of missed classes, from which that is how many a day has."""
@@ -388,15 +387,6 @@ class ClassAttendance:
         self.attended.add((student, day, section))
         self.kinds[section[0]].seen[day].add(section)
 
-    def _is_by_day(self, school: str, days_by_classes: int) -> bool:
-        """Whether a school records days: at least half as many of them as its classes show.
-
-        A few days entered at the office do not make the classes of everybody else unread.
-        """
-        if self.profile.attendance_by != "either":
-            return self.profile.attendance_by == "day"
-        return self.days_recorded[school] >= _DAYS_SHARE * days_by_classes
-
     def finish(self, school_days: Mapping[str, Collection[date]]) -> None:
         """Write a row for each kind of absence of each day on which a student missed classes.
 
@@ -410,7 +400,9 @@ class ClassAttendance:
         for (school, _, _), sections in self.missed.items():
             seen[school][len(sections)] += 1
         read_by_day = {
-            school for school in self.records if self._is_by_day(school, seen[school].total())
+            school
+            for school in self.records
+            if self.profile.reads_by_day(self.days_recorded[school], seen[school].total())
         }
         for school, files in self.records.items():
             by_day = school in read_by_day
@@ -435,7 +427,7 @@ class ClassAttendance:
                 meeting = None  # a class that does not meet was missed: the schedule is not theirs
             classes = self._classes_of(own, meeting, seen[school])
             file, line = self.places[(school, student, day)]
-            for status, share in self._shares(sections.values(), classes).items():
+            for status, share in self.profile.missed_of_day(sections.values(), classes).items():
                 row: dict[str, str | None] = {
                     "student_id": student,
                     "school_id": school,
@@ -482,19 +474,6 @@ class ClassAttendance:
         if not own or (most < len(own) and seen[most] >= _MANY_DAYS):
             return most
         return len(own)
-
-    def _shares(self, statuses: Iterable[str], classes: int) -> dict[str, float]:
-        """How much of the day was missed, by kind of absence, by the profile's rule."""
-        counts = Counter(statuses)
-        total = sum(counts.values())
-        shares = {status: min(count / max(classes, total), 1.0) for status, count in counts.items()}
-        whole = total / max(classes, total)
-        if self.profile.section_rule == "any" or (
-            self.profile.section_rule == "half" and whole >= 0.5
-        ):
-            worst = "absent_unexcused" if "absent_unexcused" in counts else "absent_excused"
-            return {worst: 1.0}
-        return {} if self.profile.section_rule == "half" else shares
 
 
 def is_absence(status: str) -> bool:

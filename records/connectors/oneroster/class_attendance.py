@@ -8,7 +8,7 @@ line is refused, because one class of four and one of one are not the same day.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -23,9 +23,6 @@ CLASS_COLUMN = "classSourcedId"
 
 _OF_ONE_CLASS = "class"
 """The part of the day of a late arrival at one class."""
-
-_DAYS_SHARE = 0.5
-"""A school with so many days of absence entered, of those that its classes show, records days."""
 
 
 @dataclass
@@ -78,7 +75,11 @@ class ClassLines:
             for section in [name for name in sections if (student, day, name) in self._attended]:
                 del sections[section]
         days = Counter(school for school, _, _ in self._missed)
-        by_days = {school for school, count in days.items() if self._is_by_day(school, count)}
+        by_days = {
+            school
+            for school, count in days.items()
+            if self.profile.reads_by_day(self._days_recorded[school], count)
+        }
         for (school, file), count in self._lines.items():
             for _ in range(count):
                 if school in by_days:
@@ -91,7 +92,8 @@ class ClassLines:
             if school in by_days:
                 continue
             file, line = self._places[school, student, day]
-            for status, share in self._shares(sections.values()).items():
+            missed = self.profile.missed_of_day(sections.values(), self.profile.classes_a_day or 1)
+            for status, share in missed.items():
                 row: dict[str, Value] = {
                     "student_id": student,
                     "school_id": school,
@@ -117,21 +119,3 @@ class ClassLines:
         self._missed.setdefault(key, {})[section] = str(row["status"])
         self._places.setdefault(key, (record.file, record.line_number))
         self._lines[school, record.file] += 1
-
-    def _is_by_day(self, school: str, days_by_classes: int) -> bool:
-        """Whether a school records days: at least half as many of them as its classes show."""
-        if self.profile.attendance_by != "either":
-            return self.profile.attendance_by == "day"
-        return self._days_recorded[school] >= _DAYS_SHARE * days_by_classes
-
-    def _shares(self, statuses: Collection[str]) -> dict[str, float]:
-        """How much of the day was missed, by kind of absence, by the profile's rule."""
-        if not statuses:
-            return {}
-        counts = Counter(statuses)
-        classes = max(self.profile.classes_a_day or 1, len(statuses))
-        if self.profile.section_rule == "share":
-            return {status: count / classes for status, count in counts.items()}
-        if self.profile.section_rule == "half" and 2 * len(statuses) < classes:
-            return {}
-        return {"absent_unexcused" if "absent_unexcused" in counts else "absent_excused": 1.0}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -37,6 +38,7 @@ SECTION_RULES = ("share", "half", "any")
 """How classes missed make a day: the share of the day's classes; all of the day from half of them
 on and else nothing; all of the day from the first one on."""
 
+_DAYS_SHARE = 0.5
 _KEYS = {
     "attendance": ("by", "section_rule", "classes_a_day", "codes"),
     "calendar": ("school_days", "other_days", "summer_terms"),
@@ -157,6 +159,33 @@ class SourceProfile:
         return any(
             word in (words if len(word) > _SHORT_WORD else whole) for word in self.summer_terms
         )
+
+    def reads_by_day(self, days_recorded: int, days_by_classes: int) -> bool:
+        """Whether a school's absences from single classes are left out.
+
+        By days where the profile says so; else where the school records at least half as many days
+        of absence as its classes show. A few days entered at the office do not make the classes of
+        everybody else unread.
+        """
+        if self.attendance_by != "either":
+            return self.attendance_by == "day"
+        return days_recorded >= _DAYS_SHARE * days_by_classes
+
+    def missed_of_day(self, statuses: Iterable[str], classes: int) -> dict[str, float]:
+        """How much of a day was missed, 0 to 1, by kind of absence.
+
+        Args:
+            statuses: of each class missed.
+            classes: how many the student had that day.
+        """
+        counts = Counter(statuses)
+        total = counts.total()
+        classes = max(classes, total)
+        if not total or (self.section_rule == "half" and 2 * total < classes):
+            return {}
+        if self.section_rule == "share":
+            return {status: count / classes for status, count in counts.items()}
+        return {"absent_unexcused" if "absent_unexcused" in counts else "absent_excused": 1.0}
 
 
 def fold(code: str) -> str:
