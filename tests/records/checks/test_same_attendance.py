@@ -20,7 +20,7 @@ from tests.source_forms.districts import WEEKDAYS, YEAR, District, canonical_row
 
 
 @settings(
-    max_examples=15,
+    max_examples=6,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
