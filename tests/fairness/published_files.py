@@ -49,9 +49,10 @@ def small_counts_in_audits(home: Path, most: int) -> list[Tied]:
         for registered in (model_version(home, audit.version) for audit in audits)
     ]
     supports = tuple(dict.fromkeys(name for model in models for name in model.ranker.supports_))
-    students = audit_population(snapshot, snapshot.latest_date(), Policy.declared(), supports)
+    policy = Policy.from_home(home)
+    students = audit_population(snapshot, snapshot.latest_date(), policy, supports)
     episodes = build_episodes(snapshot, outcome=OutcomeDefinition.of(home))
-    truths = [_true(model, students, snapshot, episodes) for model in models]
+    truths = [_true(model, policy, students, snapshot, episodes) for model in models]
     return tied_down(
         _known(supports), *zip(truths, (audit.shown for audit in audits), strict=True), most=most
     )
@@ -171,12 +172,15 @@ def _known(supports: tuple[str, ...]) -> PublicKnowledge:
 
 
 def _true(
-    model: RankerModel, students: AuditPopulation, snapshot: Snapshot, episodes: Episodes
+    model: RankerModel,
+    policy: Policy,
+    students: AuditPopulation,
+    snapshot: Snapshot,
+    episodes: Episodes,
 ) -> Counts:
     """Of what no check compares by two groups at once, the counts by one: nothing else is in any
     table.
     """
-    policy = Policy.declared()
     need = students.in_need(policy)
     missed = need & ~students.in_support & ~suggestions_for(model, students).has_suggestion
     is_open = need & students.eligible.any(axis=1).to_numpy()
