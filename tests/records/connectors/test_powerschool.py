@@ -129,6 +129,7 @@ def test_the_rows_of_a_student_become_the_canonical_rows(server: FakePowerSchool
             "grade_level": 5,
             "entry_date": date(2024, 8, 19),
             "exit_date": date(2025, 5, 30),
+            "calendar_code": None,
         },
         {
             "student_id": "703",
@@ -137,6 +138,7 @@ def test_the_rows_of_a_student_become_the_canonical_rows(server: FakePowerSchool
             "grade_level": 7,
             "entry_date": date(2025, 8, 18),
             "exit_date": date(2026, 5, 29),
+            "calendar_code": None,
         },
     ]
     whole_day = {"student_id": "703", "school_id": "2", "absent_share": None, "part": None}
