@@ -14,6 +14,8 @@ from datetime import date
 
 from records.canonical.quarantine import BadRow, BadValue, Value, convert, convert_row
 from records.canonical.schema import TABLES
+from records.connectors.attendance.classes import ClassAttendance, ClassMissed, Section, is_absence
+from records.connectors.attendance.unknown_shares import UnknownShares
 from records.connectors.edfi.characteristics import (
     OTHER_PROGRAMS,
     PROGRAM_CHARACTERISTICS,
@@ -25,15 +27,7 @@ from records.connectors.edfi.record import COURSE_OFFERING as _COURSE_OFFERING
 from records.connectors.edfi.record import SCHOOL as _SCHOOL
 from records.connectors.edfi.record import STUDENT as _STUDENT
 from records.connectors.edfi.record import EdFiRecord, says_yes, student_of
-from records.connectors.edfi.school_days import (
-    CalendarKind,
-    ClassAttendance,
-    ClassMissed,
-    SchoolCalendar,
-    Section,
-    Term,
-    is_absence,
-)
+from records.connectors.edfi.school_days import CalendarKind, SchoolCalendar, Term
 from records.connectors.grade_levels import grade_level
 from records.connectors.profiles.profile import (
     IGNORED,
@@ -42,7 +36,6 @@ from records.connectors.profiles.profile import (
     standard_profile,
 )
 from records.connectors.protocol import RowSink
-from records.connectors.unknown_shares import UnknownShares
 
 NEVER_STORED_KINDS = {
     "StudentMigrantEducationProgramAssociation": "migrant status: never stored",

@@ -50,9 +50,10 @@ from records.canonical.quarantine import (
     lost_zeros_hint,
 )
 from records.canonical.schema import ABSENT_STATUSES, ATTENDANCE_STATUSES, canonical_table
+from records.connectors.attendance.unknown_shares import UnknownShares
 from records.connectors.csv_files import CsvRecord, RowReader, quarantine_record
 from records.connectors.grade_levels import listed_grade_levels
-from records.connectors.oneroster.class_attendance import CLASS_COLUMN, ClassLines
+from records.connectors.oneroster.class_lines import CLASS_COLUMN, ClassLines
 from records.connectors.oneroster.demographics import FALSE_WORDS, RACE_COLUMNS, demographic_facts
 from records.connectors.oneroster.marks import COURSES, RosterMarks, score_meaning
 from records.connectors.oneroster.school_years import (
@@ -63,7 +64,6 @@ from records.connectors.oneroster.school_years import (
 from records.connectors.profiles.grades import NO_MARK, SUBMITTED, UNFINISHED
 from records.connectors.profiles.profile import IGNORED, SourceProfile
 from records.connectors.protocol import RowSink, SourceRefused
-from records.connectors.unknown_shares import UnknownShares
 
 
 @dataclass(frozen=True)
