@@ -66,6 +66,11 @@ def progress_bar() -> Iterator[ProgressCallback]:
         yield progress
 
 
+def say(text: str) -> None:
+    """Print a sentence as it is: not wrapped, and with nothing in it taken for markup."""
+    out.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
 def require_file(file: Path) -> Path:
     """The file, if it is one.
 

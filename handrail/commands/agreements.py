@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from handrail.commands.accounts import authenticated_viewer
-from handrail.console import Home, out, print_table, report_user_errors, require_file
+from handrail.console import Home, out, print_table, report_user_errors, require_file, say
 from handrail.settings import Settings
 from records.access.explanation import (
     EXPLAINED_CATEGORIES,
@@ -150,7 +150,7 @@ def diff(agreement_id: Which, version: Version = None, home: Home = None) -> Non
             )
         lines = diff_lines(older[0].text, after.text)
     for change in describe_changes(older[0], after):
-        out.print(change, highlight=False, soft_wrap=True, markup=False)
+        say(change)
     for line in lines:
         typer.echo(f"{line.after or '':>4} {_SIGNS[line.kind]} {line.text}")
 
@@ -223,7 +223,7 @@ def _report_added(agreement: Agreement, earlier: list[StoredAgreement]) -> None:
     if earlier and earlier[0].agreement.version < agreement.version:
         out.print(f"What it changes in version {earlier[0].agreement.version}:", highlight=False)
         for change in describe_changes(earlier[0].agreement, agreement):
-            out.print(f"  {change}", highlight=False, soft_wrap=True, markup=False)
+            say(f"  {change}")
 
 
 def _version(database: Database, agreement_id: str, version: int | None) -> StoredAgreement:

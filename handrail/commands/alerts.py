@@ -29,11 +29,11 @@ from features.doubted_alerts import doubted_categories
 from handrail.approval import approval_service
 from handrail.console import (
     Home,
-    out,
     print_table,
     progress_bar,
     report_user_errors,
     require_file,
+    say,
 )
 from handrail.settings import Settings
 from records.access.scope import pipeline_scope
@@ -67,12 +67,12 @@ def show(home: Home = None) -> None:
         rules = AlertRules.of(settings.home)
         keep_version(settings.home, rules, settings.now())
         since = versions_in_force(settings.home)[-1].since
-    _say(f"{_origin(rules)}; version {rules.version}, in use since {words.date_time(since)}.")
+    say(f"{_origin(rules)}; version {rules.version}, in use since {words.date_time(since)}.")
     for rule in rules.rules:
-        _say(f"\n{rule.name} (severity {rule.severity}: {alert_words.SEVERITIES[rule.severity]})")
-        _say(f"  {alert_words.condition(rule)}")
-        _say(f"  Caseworkers read: {rule.headline.text}")
-        _say(f"  Source: {rule.source}.")
+        say(f"\n{rule.name} (severity {rule.severity}: {alert_words.SEVERITIES[rule.severity]})")
+        say(f"  {alert_words.condition(rule)}")
+        say(f"  Caseworkers read: {rule.headline.text}")
+        say(f"  Source: {rule.source}.")
 
 
 @app.command("features")
@@ -104,7 +104,7 @@ def history(home: Home = None) -> None:
     for entry in known:
         table.add_row(words.date_time(entry.since), entry.version, entry.origin)
     print_table(table)
-    _say(f"The text of each version is in {settings.home / FOLDER}.")
+    say(f"The text of each version is in {settings.home / FOLDER}.")
 
 
 @app.command("write")
@@ -119,7 +119,7 @@ def write(home: Home = None) -> None:
         if file.exists():
             raise DraftExists(f"{file} exists already: edit it, or move it away first")
         write_atomic(file, AlertRules.of(settings.home).content)
-    _say(
+    say(
         f"Written to {file}. Edit it, then see what it would change with `handrail alerts preview"
         f" {file}`. It is not in force before `handrail alerts use {file}`."
     )
@@ -135,7 +135,7 @@ def preview(file: RulesFile, home: Home = None) -> None:
         settings = Settings.from_environment(home)
         in_force, proposed = AlertRules.of(settings.home), AlertRules.read(require_file(file))
         if not changed_rules(in_force, proposed):
-            _say(_same_students(in_force, proposed))
+            say(_same_students(in_force, proposed))
             return
         with progress_bar() as progress:
             changes, day = _changes(settings, in_force, proposed, progress)
@@ -144,18 +144,18 @@ def preview(file: RulesFile, home: Home = None) -> None:
         doubted = _doubts(settings, Snapshot.current(settings.home))
     _print_groups(changes, day)
     _print_rules(changes, in_force, proposed)
-    _say(_summary(changes, day))
-    _say(
+    say(_summary(changes, day))
+    say(
         f"Rounded to ten; {WITHHELD}: fewer than {policy.smallest_cell} students, or a number that"
         " would give such a one away. Nothing is changed."
     )
     for doubt in doubted.standing:
-        _say(
+        say(
             f"{doubt.words}. No alert that rests on {words.categories([doubt.category])} counts at"
             f" {doubt.school}, now or then, until the figure is confirmed."
         )
     if stale is not None:
-        _say(
+        say(
             f"Attendance was last loaded on {words.date_time(stale)}. Until it is loaded again the"
             " site raises no alert that rests on it."
         )
@@ -172,7 +172,7 @@ def use(file: RulesFile, home: Home = None) -> None:
         proposed = AlertRules.read(require_file(file))
         in_force, approvals = _rules_to_replace(settings), approval_service(settings)
         if in_force is not None and in_force.content == proposed.content:
-            _say(f"These rules are in force already: version {proposed.version}.")
+            say(f"These rules are in force already: version {proposed.version}.")
             return
         served = None
         if in_force is not None:
@@ -182,12 +182,12 @@ def use(file: RulesFile, home: Home = None) -> None:
         own_file = write_atomic(settings.home / ALERTS_FILE.name, proposed.content)
         keep_version(settings.home, AlertRules.of(settings.home), settings.now())
         approved = approved_model(approvals, settings.now())
-    _say(
+    say(
         f"In force: version {proposed.version}, in {own_file}. The text of every version is kept in"
         f" {settings.home / FOLDER}."
     )
     if served is not None and approved.version is None:
-        _say(f"Suggestions have stopped. {approved.why_not}")
+        say(f"Suggestions have stopped. {approved.why_not}")
 
 
 def _rules_to_replace(settings: Settings) -> AlertRules | None:
@@ -196,7 +196,7 @@ def _rules_to_replace(settings: Settings) -> AlertRules | None:
         return AlertRules.of(settings.home)
     except DeclarationError as error:
         kept = keep_text(settings.home, (settings.home / ALERTS_FILE.name).read_bytes())
-        _say(f"The file that is replaced has a mistake, and is kept as {kept}: {error}.")
+        say(f"The file that is replaced has a mistake, and is kept as {kept}: {error}.")
         return None
 
 
@@ -229,15 +229,15 @@ def _doubts(settings: Settings, snapshot: Snapshot) -> LoadDoubts:
 def _say_change(settings: Settings, in_force: AlertRules, proposed: AlertRules) -> None:
     """In one line what `preview` says of all students."""
     if not changed_rules(in_force, proposed):
-        _say(_same_students(in_force, proposed))
+        say(_same_students(in_force, proposed))
         return
     try:
         with progress_bar() as progress:
             changes, day = _changes(settings, in_force, proposed, progress)
     except NoSnapshot:
-        _say("No records are loaded, so nobody has an alert yet.")
+        say("No records are loaded, so nobody has an alert yet.")
         return
-    _say(_summary(changes, day))
+    say(_summary(changes, day))
 
 
 def _same_students(in_force: AlertRules, proposed: AlertRules) -> str:
@@ -308,7 +308,3 @@ def _origin(rules: AlertRules) -> str:
     if rules.file == ALERTS_FILE:
         return "The rules that come with Handrail"
     return f"The district's own rules, {rules.file}"
-
-
-def _say(text: str) -> None:
-    out.print(text, highlight=False, soft_wrap=True, markup=False)

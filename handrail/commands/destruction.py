@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from handrail.commands.accounts import authenticated_viewer
-from handrail.console import Home, out, print_table, report_user_errors
+from handrail.console import Home, out, print_table, report_user_errors, say
 from handrail.settings import Settings
 from records.database.engine import Database, open_database
 from records.destruction.backups import Backup, add_backup, backups, mark_backup_destroyed
@@ -200,4 +200,4 @@ def _print_certificate(certificate: Certificate, file: Path | None) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    out.print(certificate.text, highlight=False, soft_wrap=True, markup=False)
+    say(certificate.text)

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from handrail.commands.models import Version
-from handrail.console import Home, out, print_table, progress_bar, report_user_errors
+from handrail.console import Home, print_table, progress_bar, report_user_errors, say
 from handrail.settings import Settings
 from records.snapshots.snapshot import Snapshot
 from training.registry.model_card import (
@@ -116,7 +116,7 @@ def print_comparison(comparison: JsonObject) -> None:
 
 def print_text(words: str) -> None:
     """Print text as it is, wrapped by the terminal."""
-    out.print(words, highlight=False, soft_wrap=True, markup=False)
+    say(words)
 
 
 def _period(evaluation: JsonObject) -> str:

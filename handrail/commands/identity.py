@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from handrail.console import Home, out, print_table, report_user_errors, require_file
+from handrail.console import Home, out, print_table, report_user_errors, require_file, say
 from handrail.settings import Settings
 from records.access.scope import pipeline_scope
 from records.access.scoped_records import ScopedRecords
@@ -123,6 +123,6 @@ def _print_participants(participants: ParticipantList) -> None:
             quarantined.add_row(str(row.line), row.column or "", row.reason)
         print_table(quarantined)
     for note in participants.notes:
-        out.print(f"Note: {note}.", highlight=False, soft_wrap=True, markup=False)
+        say(f"Note: {note}.")
     for column, kind in participants.dropped.items():
         out.print(f"Never stored: {column} ({kind}).", highlight=False)

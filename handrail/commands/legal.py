@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from handrail.commands.accounts import authenticated_viewer
-from handrail.console import Home, out, print_table, report_user_errors
+from handrail.console import Home, out, print_table, report_user_errors, say
 from handrail.settings import Settings
 from records.access.scope import scope_for
 from records.database.engine import open_database
@@ -103,7 +103,7 @@ def show(number: Annotated[int, typer.Argument(help="Which demand.")], home: Hom
             for event in events(database, number)
         ]
     for line in filter(None, lines):
-        out.print(line, highlight=False, soft_wrap=True, markup=False)
+        say(line)
 
 
 @app.command("hold")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from handrail.console import Home, out, print_table, report_user_errors, require_file
+from handrail.console import Home, out, print_table, report_user_errors, require_file, say
 from handrail.settings import Settings
 from records.canonical.supports import SupportCatalog
 from records.connectors.partner_files.mapping_proposal import (
@@ -58,4 +58,4 @@ def _print_proposal(proposal: FileProposal) -> None:
         columns.add_row(column.header, column.target or "not read", column.confidence, column.why)
     print_table(columns)
     for question in proposal.questions:
-        out.print(f"? {question}", highlight=False, soft_wrap=True, markup=False)
+        say(f"? {question}")

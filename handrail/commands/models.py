@@ -38,6 +38,7 @@ from handrail.console import (
     print_table,
     progress_bar,
     report_user_errors,
+    say,
 )
 from handrail.settings import Settings, SettingsError
 from records.access.scope import pipeline_scope
@@ -333,7 +334,7 @@ def print_audit(audit: Audit, report: Path) -> None:
                 f"{title}: {question.title}",
                 *(f"  - {sentence}" for sentence in question.sentences),
             ]
-            out.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
+            say("\n".join(lines))
     out.print(
         f"Audit of version {audit.version}: {audit.verdict.replace('_', ' ')}. Read {report}",
         highlight=False,

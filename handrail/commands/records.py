@@ -30,6 +30,7 @@ from handrail.console import (
     progress_bar,
     report_user_errors,
     require_file,
+    say,
 )
 from handrail.settings import Settings, SettingsError
 from records.access.publication import (
@@ -338,17 +339,17 @@ def check(home: Home = None) -> None:
         database = open_database(settings.database_url)
         doubted, names = load_doubts(settings.home, database, snapshot), staff_names(database)
     for oddity in found:
-        out.print(f"{oddity.words}.", highlight=False, soft_wrap=True, markup=False)
+        say(f"{oddity.words}.")
     if not found:
         out.print("Nothing is beyond what is plausible.")
     for doubt in doubted.standing:
-        _say(
+        say(
             f"Alerts that rest on {doubt.category.replace('_', ' ')} are silent at {doubt.school}"
             f" until the figure is right or is confirmed: `handrail records confirm"
             f" {doubt.school_id} {doubt.measure} --reason ... --as LOGIN`."
         )
     for doubt, confirmed in doubted.settled:
-        _say(
+        say(
             f"{doubt.school}, {doubt.measure}: confirmed by"
             f" {names.get(confirmed.confirmed_by, 'somebody who has left')} on"
             f" {confirmed.at:%Y-%m-%d}: {confirmed.reason}"
@@ -367,7 +368,7 @@ def check(home: Home = None) -> None:
         soft_wrap=True,
     )
     for source in range_sources(ranges):
-        out.print(f"{source}.", highlight=False, soft_wrap=True, markup=False)
+        say(f"{source}.")
     if found:
         raise typer.Exit(1)
 
@@ -398,7 +399,7 @@ def confirm(
         doubted = load_doubts(settings.home, database, snapshot)
         doubt = doubted.find(school_id, measure)
         confirm_figure(database, admin, doubt, doubted.school_year, reason, settings.now())
-    _say(
+    say(
         f"Confirmed: {doubt.words}. Alerts that rest on {doubt.category.replace('_', ' ')} are"
         f" raised at {doubt.school} again, unless something else of it is doubted."
     )
@@ -540,10 +541,6 @@ def _print_waiting(manifest: Mapping[str, Any]) -> None:
     """
     for sentence in waiting_words(manifest):
         out.print(f"Waiting: {sentence}.", highlight=False)
-
-
-def _say(text: str) -> None:
-    out.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def _partner_connector(

@@ -16,6 +16,7 @@ from handrail.console import (
     progress_bar,
     report_user_errors,
     require_file,
+    say,
 )
 from handrail.settings import Settings
 from records.connectors.edfi.files import EdFiFiles
@@ -62,13 +63,10 @@ def profile_source(
         vendor = vendor_of(system) if profile.vendor is None else None
         _print_codes(uses)
         if vendor is not None:
-            out.print(
+            say(
                 f"The export says that it comes from {system!r}. With"
                 f' vendor = "{vendor}" as the first line of {file} the words that this'
-                " system publishes are known; nothing was assumed.",
-                highlight=False,
-                soft_wrap=True,
-                markup=False,
+                " system publishes are known; nothing was assumed."
             )
         if all(use.understood for use in uses):
             out.print("Every code is explained.", highlight=False)

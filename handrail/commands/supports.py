@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from handrail.console import Home, out, print_table, report_user_errors
+from handrail.console import Home, print_table, report_user_errors, say
 from handrail.settings import Settings
 from records.canonical.supports import (
     SUPPORTS_FILE,
@@ -71,15 +71,12 @@ def list_supports(home: Home = None) -> None:
         )
     print_table(table)
     for note in unlisted_notes(catalog, programs or {}, agreements):
-        out.print(f"Note: {note}", highlight=False, soft_wrap=True, markup=False)
-    out.print(
+        say(f"Note: {note}")
+    say(
         f"The list is {catalog.file}."
         if catalog.file != SUPPORTS_FILE
         else "The list is the one of Handrail: `handrail supports write` puts a copy into"
-        f" {settings.home}, to be edited there.",
-        highlight=False,
-        soft_wrap=True,
-        markup=False,
+        f" {settings.home}, to be edited there."
     )
 
 
@@ -91,12 +88,7 @@ def write_supports(home: Home = None) -> None:
         if file.exists():
             raise SupportsError(f"{file} exists already; it will not be overwritten")
         write_atomic(file, SUPPORTS_FILE.read_bytes())
-    out.print(
-        f"{file} is written. What stands there is the whole list; see it with `handrail supports`.",
-        highlight=False,
-        soft_wrap=True,
-        markup=False,
-    )
+    say(f"{file} is written. What stands there is the whole list; see it with `handrail supports`.")
 
 
 def programs_by_support(snapshot: Snapshot) -> dict[str, list[str]]:
