@@ -36,8 +36,11 @@ class VersionInForce:
     origin: str
 
 
-def keep_version(home: Path, rules: AlertRules, at: datetime) -> None:
+def keep_version(home: Path, rules: AlertRules, at: datetime) -> VersionInForce:
     """Keep the text of the rules and note since when they are in force, if that is not known yet.
+
+    Returns:
+        The version and since when it is in force.
 
     Raises:
         OSError: it cannot be written.
@@ -45,7 +48,7 @@ def keep_version(home: Path, rules: AlertRules, at: datetime) -> None:
     keep_text(home, rules.content)
     known = versions_in_force(home)
     if known and known[-1].version == rules.version:
-        return
+        return known[-1]
     new = VersionInForce(at, rules.version, BUILT_IN if rules.is_built_in else OWN)
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
@@ -53,6 +56,7 @@ def keep_version(home: Path, rules: AlertRules, at: datetime) -> None:
     for entry in (*known, new):
         writer.writerow((entry.since.isoformat(), entry.version, entry.origin))
     write_atomic(home / FOLDER / HISTORY, lines.getvalue())
+    return new
 
 
 def keep_text(home: Path, content: bytes) -> Path:

@@ -45,8 +45,9 @@ from records.checks.confirmations import (
     confirm_figure,
     confirmed_figures,
     load_doubts,
+    take_back_confirmation,
 )
-from records.checks.doubts import value_text
+from records.checks.doubts import measure_words, value_text
 from records.checks.measures import figure_rows, range_sources
 from records.checks.oddities import oddities
 from records.checks.plausible_ranges import plausible_ranges
@@ -405,17 +406,47 @@ def confirm(
     )
 
 
+@app.command("unconfirm")
+def unconfirm(
+    confirmation: Annotated[
+        int, typer.Argument(help="Its number, as `confirmations` lists it.", min=1)
+    ],
+    admin_login: Annotated[
+        str, typer.Option("--as", help="Login of the district administrator who takes it back.")
+    ],
+    home: Home = None,
+) -> None:
+    """Take back that an unusual figure is right, so that its alerts are silent again.
+
+    What was said stays on record. The password is asked for, or read from HANDRAIL_PASSWORD.
+    """
+    with report_user_errors():
+        settings = Settings.from_environment(home)
+        database = open_database(settings.database_url)
+        admin = authenticated_viewer(database, admin_login, settings.now())
+        one = take_back_confirmation(database, admin, confirmation, settings.now())
+    say(
+        f"Taken back: confirmation {one.id}, of {measure_words(one.measure)} at {one.school_id}."
+        " While the figure is beyond plausible, the alerts that rest on it are silent."
+    )
+
+
 @app.command("confirmations")
 def confirmations(home: Home = None) -> None:
-    """Every unusual figure that was said to be right: when, by whom and why."""
+    """Every unusual figure that was said to be right: when, by whom, why, and if it was taken
+    back.
+    """
     with report_user_errors():
         settings = Settings.from_environment(home)
         database = open_database(settings.database_url)
         names = staff_names(database)
         known = confirmed_figures(database)
-    table = Table("when", "who", "school", "figure", "value", "school year", "why")
+    table = Table(
+        "number", "when", "who", "school", "figure", "value", "school year", "why", "taken back"
+    )
     for one in known:
         table.add_row(
+            str(one.id),
             f"{one.at:%Y-%m-%d %H:%M}",
             escape(names.get(one.confirmed_by, "somebody who has left")),
             escape(one.school_id),
@@ -423,6 +454,7 @@ def confirmations(home: Home = None) -> None:
             value_text(one.measure, one.value),
             f"{one.school_year - 1}-{one.school_year % 100:02}",
             escape(one.reason),
+            f"{one.taken_back_at:%Y-%m-%d %H:%M}" if one.taken_back_at is not None else "no",
         )
     print_table(table)
 

@@ -3,7 +3,7 @@
 A confirmation is of one figure of one school. It holds while the figure stays about what it was:
 until it moves farther out by more than `MARGIN`, or to the other side of its range; for a school
 that has stopped sending attendance, until it sends some and stops again. At a new school year it
-lapses. Every confirmation stays on record.
+lapses. An administrator may take it back. Every confirmation stays on record.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class ConfirmedFigure:
 
     Attributes:
         school_year: the calendar year in which the school year of the figure ends.
+        taken_back_by: the account that took it back; None where nobody did.
     """
 
     school_id: str
@@ -55,6 +56,9 @@ class ConfirmedFigure:
     confirmed_by: str
     at: datetime
     reason: str
+    id: int
+    taken_back_by: str | None = None
+    taken_back_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,8 @@ def settling(
         (
             one
             for one in known
-            if (one.school_id, one.measure, one.school_year)
+            if one.taken_back_at is None
+            and (one.school_id, one.measure, one.school_year)
             == (doubt.school_id, doubt.measure, school_year)
             and _is_about_the_same(one.value, doubt, ranges)
         ),
@@ -164,41 +169,67 @@ def confirm_figure(
             f"the reason has {len(reason)} characters; it must say why the figure is right in"
             f" {MIN_REASON_LENGTH} to {MAX_REASON_LENGTH}"
         )
-    confirmed = ConfirmedFigure(
-        doubt.school_id, doubt.measure, doubt.value, school_year, admin.user_id, now, reason
+    row = ConfirmedFigureRow(
+        school_id=doubt.school_id,
+        measure=doubt.measure,
+        value=doubt.value,
+        school_year=school_year,
+        confirmed_by=admin.user_id,
+        at=now,
+        reason=reason,
     )
     with database.session() as session:
         require_district_admin(session, admin, "say that a figure is right")
-        session.add(
-            ConfirmedFigureRow(
-                school_id=confirmed.school_id,
-                measure=confirmed.measure,
-                value=confirmed.value,
-                school_year=confirmed.school_year,
-                confirmed_by=confirmed.confirmed_by,
-                at=confirmed.at,
-                reason=confirmed.reason,
+        session.add(row)
+        session.flush()
+        return _of_row(row)
+
+
+def take_back_confirmation(
+    database: Database, admin: Viewer, confirmation_id: int, now: datetime
+) -> ConfirmedFigure:
+    """Take back that a figure is right, so that it is doubted again; what was said stays on record.
+
+    Raises:
+        NotADistrictAdmin: `admin` is not an active district administrator.
+        ConfirmationError: there is no such confirmation, or it was taken back before.
+    """
+    with database.session() as session:
+        require_district_admin(session, admin, "take back that a figure is right")
+        row = session.get(ConfirmedFigureRow, confirmation_id, with_for_update=True)
+        if row is None:
+            raise ConfirmationError(
+                f"{confirmation_id}: there is no such confirmation;"
+                " `handrail records confirmations` lists them"
             )
-        )
-    return confirmed
+        if row.taken_back_at is not None:
+            raise ConfirmationError(
+                f"confirmation {confirmation_id} was taken back on {row.taken_back_at:%Y-%m-%d}"
+            )
+        row.taken_back_by, row.taken_back_at = admin.user_id, now
+        return _of_row(row)
 
 
 def confirmed_figures(database: Database) -> list[ConfirmedFigure]:
     """Every confirmation, the newest first."""
     query = select(ConfirmedFigureRow).order_by(ConfirmedFigureRow.id.desc())
     with database.session() as session:
-        return [
-            ConfirmedFigure(
-                row.school_id,
-                row.measure,
-                row.value,
-                row.school_year,
-                row.confirmed_by,
-                row.at,
-                row.reason,
-            )
-            for row in session.scalars(query)
-        ]
+        return [_of_row(row) for row in session.scalars(query)]
+
+
+def _of_row(row: ConfirmedFigureRow) -> ConfirmedFigure:
+    return ConfirmedFigure(
+        row.school_id,
+        row.measure,
+        row.value,
+        row.school_year,
+        row.confirmed_by,
+        row.at,
+        row.reason,
+        row.id,
+        row.taken_back_by,
+        row.taken_back_at,
+    )
 
 
 def _is_about_the_same(then: float, doubt: Doubt, ranges: Mapping[str, PlausibleRange]) -> bool:

@@ -439,8 +439,8 @@ class ExplorationRow(OrmTable):
 
 
 class ConfirmedFigureRow(OrmTable):
-    """A figure of a school that looked unusual and is right, as an administrator said; never
-    changed (`records.checks.confirmations`).
+    """A figure of a school that looked unusual and is right, as an administrator said
+    (`records.checks.confirmations`). What was said stays; one may note that it was taken back.
     """
 
     __tablename__ = "confirmed_figures"
@@ -452,3 +452,5 @@ class ConfirmedFigureRow(OrmTable):
     confirmed_by: Mapped[str] = mapped_column(String(40))
     at: Mapped[datetime]
     reason: Mapped[str] = mapped_column(Text)
+    taken_back_by: Mapped[str | None] = mapped_column(String(40))
+    taken_back_at: Mapped[datetime | None]

@@ -22,10 +22,15 @@ class ProfileVersion:
     change: str
 
     @property
+    def short_digest(self) -> str:
+        """As much of the digest as is shown."""
+        return self.digest[:_SHOWN]
+
+    @property
     def words(self) -> str:
         """A sentence about the version, without its full stop."""
         own = f"profiles/{profile_name(self.source)}.toml" if self.has_own else "no file of its own"
-        return f"{self.source} was read by profile version {self.digest[:_SHOWN]} ({own})"
+        return f"{self.source} was read by profile version {self.short_digest} ({own})"
 
 
 def profile_name(source: str) -> str:

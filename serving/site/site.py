@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.responses import HTMLResponse
 
-from features.alert_versions import keep_version
+from features.alert_versions import VersionInForce, keep_version
 from features.alerts import AlertRules
 from records.database.engine import Database
 from records.disclosure_log.limits import DisclosureLimits
@@ -53,7 +53,7 @@ class Site:
         self.result_cache = ResultCache()
         self.templates = template_environment()
         self.templates.globals["is_within"] = is_within
-        self._kept_rules = ""
+        self._rules_in_force: VersionInForce | None = None
         self._rules_lock = Lock()
 
     def alert_rules(self, now: datetime) -> AlertRules:
@@ -63,11 +63,20 @@ class Site:
             DeclarationError: the district's own file has a mistake. No earlier rules stand in.
         """
         rules = AlertRules.of(self.config.home)
-        with self._rules_lock:
-            if rules.version != self._kept_rules:
-                keep_version(self.config.home, rules, now)
-                self._kept_rules = rules.version
+        self._in_force(rules, now)
         return rules
+
+    def alert_rules_since(self, rules: AlertRules, now: datetime) -> datetime:
+        """Since when these rules have been in force: when their version was first found so."""
+        return self._in_force(rules, now).since
+
+    def _in_force(self, rules: AlertRules, now: datetime) -> VersionInForce:
+        with self._rules_lock:
+            known = self._rules_in_force
+            if known is None or known.version != rules.version:
+                known = keep_version(self.config.home, rules, now)
+                self._rules_in_force = known
+        return known
 
     def render(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
         """A template of `serving/templates` with these values, as a response with this status."""

@@ -151,6 +151,16 @@ def test_a_figure_that_no_school_has_silences_alerts_until_it_is_confirmed(
     )
     code, output = run("records", "confirmations")
     assert code == 0 and "Grace" in output and "2025-26" in output and "25%" in output
+    code, output = run("records", "unconfirm", 9, "--as", "grace")
+    assert code == 2 and "9: there is no such confirmation" in output
+    code, output = run("records", "unconfirm", 1, "--as", "d")
+    assert code == 2 and "not an active district administrator" in " ".join(output.split())
+    code, output = run("records", "unconfirm", 1, "--as", "grace")
+    assert code == 0 and "confirmation 1, of the average attendance at k1." in output
+    assert command in run("records", "check")[1], "it is doubted again"
+    code, output = run("records", "unconfirm", 1, "--as", "grace")
+    assert code == 2 and "confirmation 1 was taken back on 2025-10-13" in output
+    assert run("records", "confirm", "k1", "attendance", *reason, "grace")[0] == 0
     assert run("load", "oneroster", district(tmp_path / "b", 100, 85), "--accept")[0] == 0
     code, output = run("records", "check")
     assert command in output, "the figure has moved on"

@@ -86,6 +86,7 @@ def _alerts(visit: Visit, student: str) -> dict[str, Any]:
         "shows_alerts": shows_alerts,
         "alerts": visit.lists.caseload.alerts.get(student, ()) if shows_alerts else (),
         "doubt_notes": visit.lists.doubt_notes([student]) if shows_alerts else [],
+        "rules_since": visit.site.alert_rules_since(visit.alert_rules, visit.now),
     }
 
 

@@ -22,6 +22,7 @@ from records.checks.confirmations import (
     ConfirmationError,
     confirm_figure,
     confirmed_figures,
+    take_back_confirmation,
 )
 from records.checks.doubts import measure_words, value_text
 from records.checks.measures import FigureRow, figure_rows, range_sources
@@ -38,6 +39,7 @@ from records.checks.quality import (
 from records.checks.school_figures import figures_before, school_figures
 from records.connectors.corrections import quarantine_to_csv, students_named_in
 from records.loading.load_history import STALE_AFTER, Load, last_loads
+from records.loading.profile_versions import profile_name, profile_versions
 from records.snapshots.waiting_rows import WAITS_FOR, table_words, waiting_words
 from records.staff.accounts import staff_names
 from records.suppression.small_numbers import SmallNumbers
@@ -135,6 +137,10 @@ class ConfirmForm(CsrfForm):
     reason: LongText = ""
 
 
+class TakeBackForm(CsrfForm):
+    confirmation: int
+
+
 @router.get("/data")
 def data_page(visit: DataVisit) -> Response:
     return _page(visit)
@@ -151,6 +157,17 @@ def confirm(visit: DistrictAdminVisit, form: Annotated[ConfirmForm, Form()]) -> 
         )
     except ConfirmationError as error:
         return _page(visit, problem=str(error), typed=form)
+    return RedirectResponse("/data#schools", 303)
+
+
+@router.post("/data/confirm/take-back")
+def take_back(visit: DistrictAdminVisit, form: Annotated[TakeBackForm, Form()]) -> Response:
+    """Take back that a figure is right; the page again where somebody did so before."""
+    visit.check_csrf(form.csrf)
+    try:
+        take_back_confirmation(visit.database, visit.viewer, form.confirmation, visit.now)
+    except ConfirmationError as error:
+        return _page(visit, problem=str(error))
     return RedirectResponse("/data#schools", 303)
 
 
@@ -174,6 +191,8 @@ def _page(visit: Visit, problem: str = "", typed: ConfirmForm | None = None) -> 
         },
         staff=staff_names(visit.database),
         feeds=[feed(visit, source, loads) for source in manifest["sources"]],
+        profiles=profile_versions(visit.snapshot, visit.site.config.home),
+        profile_name=profile_name,
         rows=manifest["rows"],
         waiting=waiting_words(manifest),
         waits_for_days=WAITS_FOR.days,

@@ -15,6 +15,7 @@ from records.canonical.quarantine import Value
 from records.checks.school_figures import keep_figures, school_figures
 from records.connectors.oneroster.files import OneRosterFiles
 from records.connectors.partner_files.service_history import ServiceHistory
+from records.connectors.profiles.profile import read_profile
 from records.disclosure_log.limits import DisclosureLimits
 from records.loading.load import load
 from records.loading.load_history import STALE_AFTER, record_load
@@ -141,6 +142,28 @@ def test_what_waits_and_what_stays_is_counted_without_a_name(site: TestSite, tmp
             " it comes back with the student" in page
         )
         assert "after 400 days" in page and "Vanished77" not in page
+
+
+def test_the_page_says_by_which_profile_a_source_was_read(site: TestSite, tmp_path: Path):
+    (tmp_path / "users.csv").write_text(
+        "sourcedId,role,givenName,familyName,grades\n"
+        + "".join(
+            f"{row['student_id']},student,Ann,Lee,05\n" for row in district.rows()["students"]
+        )
+    )
+    own = site.home / "profiles" / "oneroster.toml"
+    own.parent.mkdir()
+    own.write_text('[attendance.codes]\nU = "absent_unexcused"\n')
+    profile = read_profile("oneroster", site.home)
+    load(OneRosterFiles(profile=profile), tmp_path, site.home, merge=True)
+    browser = site.browser("data_scientist")
+    version = f"version <code>{profile.digest[:12]}</code> (<code>profiles/oneroster.toml</code>)."
+    page = one_line(browser.get("/data").text)
+    assert version in page and "changed since" not in page
+    own.write_text('[attendance.codes]\nU = "absent_excused"\n')
+    page = one_line(browser.get("/data").text)
+    assert f"{version} profiles/oneroster.toml changed since the last load: load again." in page
+    assert "By which profile each source was read: 1 changed since" in page
 
 
 def test_two_partners_who_send_the_same_kind_of_files_are_told_apart(

@@ -99,6 +99,25 @@ def test_the_district_says_that_it_is_right_and_alerts_are_raised_again(site: Te
     assert confirm(site, "A night school, checked with its clerk") == 422, "nothing is doubted"
 
 
+def test_what_was_said_is_taken_back_and_alerts_are_silent_again(site: TestSite):
+    doubted(site)
+    assert confirm(site, "A night school, checked with its clerk") == 303
+    [kept] = confirmed_figures(site.database)
+    scientist = site.browser("data_scientist").get("/data").text
+    assert "/data/confirm/take-back" not in scientist
+    browser = site.browser("district_admin")
+    form = {"confirmation": str(kept.id), "csrf": csrf_of(browser.get("/data"))}
+    assert browser.post("/data/confirm/take-back", data=form).status_code == 303
+    assert NOTE in student_page(site)
+    page = one_line(browser.get("/data").text)
+    assert "No. Taken back by Staff district_admin, April 17, 2026" in page
+    assert "A night school, checked with its clerk" in page, "what was said stays on record"
+    again = browser.post("/data/confirm/take-back", data=form)
+    assert again.status_code == 422 and "was taken back on 2026-04-17" in one_line(again.text)
+    assert confirm(site, "A night school, asked its principal") == 303
+    assert NOTE not in student_page(site)
+
+
 def test_only_an_administrator_of_the_district_confirms(site: TestSite):
     doubted(site)
     for who in ("data_scientist", "caseworker", "equity_reviewer"):

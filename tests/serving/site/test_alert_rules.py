@@ -35,6 +35,14 @@ def test_the_districts_own_rules_raise_the_alerts_from_the_next_page_on(site: Te
     ]
 
 
+def test_an_alert_says_by_which_version_of_the_rules_it_was_raised(site: TestSite):
+    (site.home / "alerts.toml").write_text(ROW)
+    handle = site.handle("caseworker", "s01")
+    page = one_line(site.browser("caseworker").get(f"/students/{handle}").text)
+    version = AlertRules.of(site.home).version
+    assert f"By version {version} of the rules for alerts, in force since April 17, 2026." in page
+
+
 def test_rules_with_a_mistake_are_said_and_no_others_stand_in(site: TestSite):
     assert site.browser("caseworker").get("/caseload").status_code == 200
     (site.home / "alerts.toml").write_text(ROW.replace("severity = 3", "severity = 4"))

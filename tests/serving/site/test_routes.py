@@ -68,6 +68,7 @@ ROUTES: dict[tuple[str, str], frozenset[str] | str] = {
     ("POST", "/effects/costs"): ADMIN,
     ("GET", "/data"): frozenset({"district_admin", "data_scientist"}),
     ("POST", "/data/confirm"): ADMIN,
+    ("POST", "/data/confirm/take-back"): ADMIN,
     ("GET", "/data/quarantine.csv"): ADMIN,
     ("GET", "/students/{handle}/emergency"): frozenset({"caseworker"}),
     ("POST", "/students/{handle}/emergency"): frozenset({"caseworker"}),
