@@ -353,7 +353,7 @@ class EdFiNormalizer:
             if in_section:
                 row["part"] = _CLASS
             elif is_absence(code.status):
-                self.classes.days_recorded[str(row["school_id"])] += 1
+                self.classes.missed_by_day(row)
             if row["absent_share"] is not None:
                 entry = (row["student_id"], row["school_id"], row["date"], row["status"])
                 self.part_days[entry] += 1
