@@ -280,6 +280,7 @@ RESOURCES: tuple[EdFiResource, ...] = (
         "StudentGradebookEntry",
         _fields(
             "numericGradeEarned",
+            "letterGradeEarned",
             studentReference=_STUDENT,
             gradebookEntryReference=_fields("gradebookEntryIdentifier"),
         ),
