@@ -11,10 +11,16 @@ alone, an incomplete). So 0 counts only if the mark itself is 0, or is a failing
 that has percentages of others; otherwise the mark is left out and counted. This rests on what
 districts store, not on PowerSchool's documentation.
 
-Attendance is that of the daily mode (`ATT_ModeDaily`), one row a day. A school that only takes
-attendance class by class (`ATT_ModeMeeting`) has no row here: no absence of a period is taken for
-an absent day. Source: the PowerSchool developer documentation on PowerQueries, and the PowerSchool
-SIS Data Dictionary, https://ps.powerschool-docs.com/pssis-data-dictionary/latest/.
+Attendance is recorded by days (`ATT_ModeDaily`) or class by class (`ATT_ModeMeeting`); classes
+missed become days by the rule of the profile. Which classes a student has on a day is said by the
+periods of the day's bell schedule and by the periods and days of the cycle in which a class meets;
+classes that PowerSchool excludes from attendance (`Exclude_ADA`) are no part of it. Attendance by
+intervals is not read, and named. A student of a track (A to F) is at school on the days of that
+track, one without a track on every day in session.
+
+Source: the PowerSchool developer documentation on PowerQueries, and the PowerSchool SIS Data
+Dictionary, https://ps.powerschool-docs.com/pssis-data-dictionary/latest/ (Calendar_Day,
+PS_Period_Att, Att_DayPart).
 """
 
 from __future__ import annotations
@@ -23,7 +29,7 @@ import hashlib
 import json
 import re
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -32,7 +38,10 @@ from typing import Any
 
 from records.canonical.quarantine import BadRow, BadValue, Value, convert, convert_row
 from records.canonical.schema import ATTENDANCE_STATUSES, RACE_ETHNICITIES, TABLES
+from records.connectors.attendance.classes import ClassAttendance, ClassMissed, Section, is_absence
+from records.connectors.attendance.unknown_shares import UnknownShares
 from records.connectors.csv_files import quarantine_record, read_csv
+from records.connectors.edfi.school_days import calendar_digest
 from records.connectors.file_names import find_file
 from records.connectors.http.client import (
     RequestRefused,
@@ -82,13 +91,34 @@ class PowerQuery:
         return f"/ws/schema/query/{self.name}"
 
 
+TRACKS = ("a", "b", "c", "d", "e", "f")
+"""The columns of a calendar day that are 1 where the track of that name is at school."""
+
 SCHOOLS = PowerQuery(
     "org.handrail.records.school.schools", ("school_number", "name"), "names of schools"
 )
 CALENDAR_DAYS = PowerQuery(
     "org.handrail.records.school.days",
-    ("schoolid", "date_value", "yearid"),
+    (
+        "schoolid",
+        "date_value",
+        "yearid",
+        "membershipvalue",
+        "bell_schedule_id",
+        "cycle_day_id",
+        *TRACKS,
+    ),
     "school days (so no rate of absence)",
+)
+BELLS = PowerQuery(
+    "org.handrail.records.school.bells",
+    ("bell_schedule_id", "period_id"),
+    "which periods a day has (worked out from the absences)",
+)
+MEETINGS = PowerQuery(
+    "org.handrail.records.school.meetings",
+    ("schoolid", "sectionid", "periodid", "cycle_day_id"),
+    "when a class meets (worked out from the absences)",
 )
 STUDENTS = PowerQuery(
     "org.handrail.records.student.students",
@@ -105,6 +135,7 @@ STUDENTS = PowerQuery(
         "enroll_status",
         "entrydate",
         "exitdate",
+        "track",
     ),
     "everything",
     supports_changed_since=True,
@@ -114,13 +145,28 @@ RACES = PowerQuery(
 )
 REENROLLMENTS = PowerQuery(
     "org.handrail.records.student.reenrollments",
-    ("student_number", "schoolid", "grade_level", "entrydate", "exitdate"),
+    ("student_number", "schoolid", "grade_level", "entrydate", "exitdate", "track"),
     "enrollments before the present one",
 )
 ATTENDANCE = PowerQuery(
     "org.handrail.records.student.attendance",
-    ("student_number", "schoolid", "att_date", "att_code", "presence_status_cd"),
+    (
+        "student_number",
+        "schoolid",
+        "att_date",
+        "att_code",
+        "presence_status_cd",
+        "att_mode_code",
+        "periodid",
+        "sectionid",
+        "exclude_ada",
+    ),
     "attendance: no absence can be seen",
+)
+CLASSES = PowerQuery(
+    "org.handrail.records.student.classes",
+    ("student_number", "schoolid", "sectionid", "dateenrolled", "dateleft"),
+    "how many classes a student has (worked out from the absences)",
 )
 STORED_GRADES = PowerQuery(
     "org.handrail.records.student.storedgrades",
@@ -128,7 +174,22 @@ STORED_GRADES = PowerQuery(
     "course marks",
     supports_changed_since=True,
 )
-QUERIES = (SCHOOLS, CALENDAR_DAYS, STUDENTS, RACES, REENROLLMENTS, ATTENDANCE, STORED_GRADES)
+QUERIES = (
+    SCHOOLS,
+    CALENDAR_DAYS,
+    BELLS,
+    MEETINGS,
+    STUDENTS,
+    RACES,
+    REENROLLMENTS,
+    CLASSES,
+    ATTENDANCE,
+    STORED_GRADES,
+)
+
+_PLUGIN_VERSION = "1.2"
+_NEWEST_QUERIES = (BELLS, MEETINGS, CLASSES)
+"""The queries that the plugin has from `_PLUGIN_VERSION` on."""
 
 _OWN_TABLES = (
     "schools",
@@ -153,6 +214,10 @@ _EVER_ENROLLED = (_ACTIVE, "1", "2", "3")
 from elsewhere."""
 
 _MEALS = {"F": "true", "R": "true", "FDC": "true", "RDC": "true", "P": "false"}
+_DAILY, _MEETING = "ATT_ModeDaily", "ATT_ModeMeeting"
+_OF_ONE_CLASS = "class"
+"""The part of the day of a late arrival at one class."""
+
 _MARK_OF_ZERO = re.compile(r"0+(\.0*)?\s*%?")
 
 
@@ -303,6 +368,12 @@ class _Fetch:
             raise refusal
         if self._query is STUDENTS:
             raise SourceRefused(f"{refusal}. Is Handrail's plugin installed and enabled?") from None
+        if self._query in _NEWEST_QUERIES and refusal.status == 404:
+            raise SourceRefused(
+                f"{refusal}. The plugin is older than version {_PLUGIN_VERSION}, which has this"
+                " query: without it, classes missed and tracks cannot be read. Install the plugin"
+                " that belongs to this version of Handrail"
+            ) from None
         self._mirror.mark_unavailable(self._name, {"source": self._source}, refusal)
 
     def _changed_since(self) -> str | None:
@@ -419,14 +490,22 @@ class _PowerSchoolNormalizer:
         self.courses_with_percentages: set[str] = set()
         self.zeros: list[_Row] = []
         self.unknown_genders: Counter[str] = Counter()
+        self.classes = ClassAttendance(sink, profile)
+        self.parts = UnknownShares(sink, profile.source)
+        self.calendar = _TrackCalendar(sink)
+        self.periods_of_bells: dict[str, set[str]] = defaultdict(set)
+        self.other_modes: Counter[str] = Counter()
 
     def run(self) -> None:
         rules = {
             SCHOOLS: self._school,
+            BELLS: self._bell,
             CALENDAR_DAYS: self._day,
+            MEETINGS: self._meeting,
             STUDENTS: self._student,
             RACES: self._race,
             REENROLLMENTS: self._reenrollment,
+            CLASSES: self._class,
             ATTENDANCE: self._attendance,
             STORED_GRADES: self._grade,
         }
@@ -435,6 +514,13 @@ class _PowerSchoolNormalizer:
                 self._apply(rule, row)
         for row in self.zeros:
             self._apply(self._zero, row)
+        self.classes.finish(self.calendar.finish())
+        self.parts.finish()
+        for mode, number in self.other_modes.items():
+            self.sink.note(
+                f"Attendance of the mode {mode or 'without a name'} is not read: {number:,} rows."
+                " Absences that a school records in this mode alone cannot be seen."
+            )
         if self.unknown_genders:
             named = ", ".join(
                 f"{text!r} ({number:,})" for text, number in self.unknown_genders.most_common(8)
@@ -475,14 +561,44 @@ class _PowerSchoolNormalizer:
     def _school(self, row: _Row) -> None:
         self._add_row("schools", row, school_id=row.text("school_number"), name=row.text("name"))
 
-    def _day(self, row: _Row) -> None:
-        self._add_row(
-            "calendar",
-            row,
-            school_id=row.text("schoolid"),
-            date=row.text("date_value"),
-            school_year=_year_end(row, "yearid", 1),
+    def _bell(self, row: _Row) -> None:
+        self.periods_of_bells[row.text("bell_schedule_id")].add(row.text("period_id"))
+        self.sink.use(row.query)
+
+    def _meeting(self, row: _Row) -> None:
+        section = (row.text("schoolid"), row.text("sectionid"))
+        self.classes.meetings.periods[section].add(
+            _period_of_cycle(row.text("periodid"), row.text("cycle_day_id"))
         )
+        self.sink.use(row.query)
+
+    def _day(self, row: _Row) -> None:
+        share = row.text("membershipvalue")
+        number = number_of(share) if share else (1.0, False)
+        if number is None:
+            raise BadValue(
+                "membershipvalue",
+                f"membershipvalue is {share!r}; it must be the part of a day, from 0 to 1",
+            )
+        if number[0] == 0:
+            self.sink.ignore(row.query, "in session, but no day of membership (MembershipValue 0)")
+            return
+        values = convert_row(
+            TABLES["calendar"],
+            {
+                "school_id": row.text("schoolid"),
+                "date": row.text("date_value"),
+                "school_year": _year_end(row, "yearid", 1),
+            },
+        )
+        tracks = {track for track in TRACKS if row.text(track) == "1"}
+        self.calendar.add(values, tracks, is_part=number[0] < 1, row=row)
+        held = self.periods_of_bells.get(row.text("bell_schedule_id"))
+        day = values["date"]
+        if held and row.text("cycle_day_id") and isinstance(day, date):
+            self.classes.meetings.held[row.text("schoolid"), day].update(
+                _period_of_cycle(period, row.text("cycle_day_id")) for period in held
+            )
 
     def _student(self, row: _Row) -> None:
         student, status = row.text("student_number"), row.text("enroll_status")
@@ -492,7 +608,7 @@ class _PowerSchoolNormalizer:
                 f"registered for later or imported (enroll_status {status or 'is empty'})",
             )
             return
-        enrollment = _enrollment_row(row)
+        enrollment = self.calendar.follow(_enrollment_row(row), row.text("track"))
         self._add_row(
             "students",
             row,
@@ -526,38 +642,91 @@ class _PowerSchoolNormalizer:
         self.sink.use(row.query)
 
     def _reenrollment(self, row: _Row) -> None:
-        enrollment = _enrollment_row(row)
+        enrollment = self.calendar.follow(_enrollment_row(row), row.text("track"))
         if enrollment is None:
             self.sink.ignore(row.query, "left before the first day")
         else:
             self.sink.keep("school_enrollments", enrollment, row.query, row.number)
 
+    def _class(self, row: _Row) -> None:
+        """One enrollment in a class; PowerSchool's last date is the day after the last day."""
+        column = TABLES["school_enrollments"].column("exit_date")
+        first = convert(column, row.text("dateenrolled"))
+        left = convert(column, row.text("dateleft"))
+        if isinstance(first, date) and isinstance(left, date) and left <= first:
+            self.sink.ignore(row.query, "left the class before its first day")
+            return
+        self.classes.enrolled[row.text("student_number")].append(
+            (
+                _section_of(row),
+                first if isinstance(first, date) else None,
+                left - timedelta(days=1) if isinstance(left, date) else None,
+            )
+        )
+        self.sink.use(row.query)
+
     def _attendance(self, row: _Row) -> None:
+        mode = row.text("att_mode_code")
+        if mode not in (_DAILY, _MEETING):
+            self.other_modes[mode] += 1
+            self.sink.ignore(row.query, f"attendance of the mode {mode or 'without a name'}")
+            return
+        in_class = mode == _MEETING
+        if in_class and row.text("exclude_ada") == "1":
+            self.sink.ignore(row.query, "a class that does not count for attendance (Exclude_ADA)")
+            return
         code = row.text("att_code")
         status = self.codes.attendance.get(code)
         share = None
         if status is None and (explained := self.profile.attendance(code)) is not None:
             status, share = explained.status, explained.absent_share
-        is_present = status is None and row.text("presence_status_cd").lower() == "present"
-        self.sink.code("attendance_events", "att_code", code, is_present or status is not None)
-        if is_present or status == IGNORED:
-            self.sink.ignore(row.query, f"present ({code or 'no code'})")
-            return
+        if status is None and row.text("presence_status_cd").lower() == "present":
+            status = "present"
+        is_understood = status is not None and (
+            in_class or self.parts.says_how_much(code, status, share)
+        )
+        self.sink.code("attendance_events", "att_code", code, is_understood)
         if status is None:
             raise BadValue(
                 "att_code",
                 f"att_code is {code!r}, which the option attendance does not name; it must say "
                 f"one of {', '.join(ATTENDANCE_STATUSES)}",
             )
-        self._add_row(
-            "attendance_events",
-            row,
-            student_id=row.text("student_number"),
-            school_id=row.text("schoolid"),
-            date=row.text("att_date"),
-            status=status,
-            absent_share=None if share is None else repr(share),
+        if status == IGNORED or (status == "present" and not in_class):
+            self.sink.ignore(row.query, f"present ({code or 'no code'})")
+            return
+        values = convert_row(
+            TABLES["attendance_events"],
+            {
+                "student_id": row.text("student_number"),
+                "school_id": row.text("schoolid"),
+                "date": row.text("att_date"),
+                "status": status,
+                "absent_share": None if share is None or in_class else repr(share),
+            },
         )
+        if in_class:
+            self._attendance_of_class(row, values, status)
+        elif self.profile.attendance_by == "section":
+            self.sink.ignore(row.query, "attendance by days (the profile says by classes)")
+        else:
+            if is_absence(status):
+                self.classes.missed_by_day(values)
+            self.sink.keep("attendance_events", values, row.query, row.number)
+
+    def _attendance_of_class(self, row: _Row, values: dict[str, Value], status: str) -> None:
+        student, day = str(values["student_id"]), values["date"]
+        assert isinstance(day, date)
+        if is_absence(status):
+            missed = ClassMissed(student, row.text("schoolid"), day, _section_of(row), status)
+            self.classes.add(missed, row.query, row.number)
+            return
+        if status in ("present", "tardy"):
+            self.classes.came_to(student, day, _section_of(row))
+        if status != "tardy":
+            self.sink.ignore(row.query, f"{status} in one class")
+            return
+        self.sink.keep("attendance_events", values | {"part": _OF_ONE_CLASS}, row.query, row.number)
 
     def _grade(self, row: _Row) -> None:
         rules, code, mark = self.profile.grades, row.text("storecode"), row.text("grade")
@@ -678,6 +847,92 @@ class _PowerSchoolNormalizer:
                 if name != "student_id"
             ):
                 self.sink.derive("characteristics", values | flags, STUDENTS.name, 0)
+
+
+@dataclass
+class _TrackCalendar:
+    """The days of each school, and those of each track that an enrollment names.
+
+    Every day in session stands without a code: it is one of a student without a track. A track that
+    an enrollment names has its own days under its own code.
+    """
+
+    sink: RowSink
+    days: list[tuple[dict[str, Value], set[str], str, int]] = field(default_factory=list)
+    followed: set[tuple[str, int, str]] = field(default_factory=set)
+    part_days: int = 0
+
+    def add(self, values: dict[str, Value], tracks: set[str], *, is_part: bool, row: _Row) -> None:
+        """A day in session, and the tracks that are at school on it."""
+        self.sink.keep("calendar", values, row.query, row.number)
+        self.days.append((values, tracks, row.query, row.number))
+        self.part_days += is_part
+
+    def follow(self, enrollment: dict[str, Value] | None, track: str) -> dict[str, Value] | None:
+        """An enrollment with the calendar of its track."""
+        if enrollment is None or not track:
+            return enrollment
+        school, year = str(enrollment["school_id"]), int(str(enrollment["school_year"]))
+        self.followed.add((school, year, track.lower()))
+        return enrollment | {"calendar_code": calendar_digest(school, track.lower())}
+
+    def finish(self) -> Mapping[str, set[date]]:
+        """Write the days of the tracks.
+
+        Returns:
+            The days of each school.
+        """
+        held: dict[str, set[date]] = defaultdict(set)
+        by_year: dict[tuple[str, int], list[tuple[dict[str, Value], set[str], str, int]]] = (
+            defaultdict(list)
+        )
+        for one in self.days:
+            school, day = str(one[0]["school_id"]), one[0]["date"]
+            assert isinstance(day, date)
+            held[school].add(day)
+            by_year[school, int(str(one[0]["school_year"]))].append(one)
+        for school, year, track in sorted(self.followed):
+            self._write(school, year, track, by_year[school, year])
+        if self.part_days:
+            self.sink.note(
+                f"School days of less than a day of membership (MembershipValue below 1):"
+                f" {self.part_days:,}. Each counts as one day, and a student who missed it missed"
+                " one."
+            )
+        return held
+
+    def _write(
+        self,
+        school: str,
+        year: int,
+        track: str,
+        days: list[tuple[dict[str, Value], set[str], str, int]],
+    ) -> None:
+        used = set[str]().union(*(tracks for _, tracks, _, _ in days))
+        if not used:
+            return  # the school's calendar has no tracks: every day is one of each student
+        own = [one for one in days if track in one[1]]
+        if not own:
+            own = [one for one in days if used <= one[1]]
+            self.sink.note(
+                f"School {school}: students are of track {track.upper()}, which has no school day"
+                f" in the year that ends in {year}; their days are those common to its tracks"
+                f" ({', '.join(sorted(used)).upper()})"
+            )
+        code = calendar_digest(school, track)
+        for values, _, query, number in own:
+            self.sink.derive("calendar", values | {"calendar_code": code}, query, number)
+
+
+def _period_of_cycle(period: str, cycle_day: str) -> str:
+    """A period on one day of the cycle, by which a class meets."""
+    return f"{period} on {cycle_day}"
+
+
+def _section_of(row: _Row) -> Section:
+    """The class of a row: a dropped one has a negative number; without one, its period."""
+    number = row.text("sectionid").removeprefix("-")
+    return row.text("schoolid"), number or f"period {row.text('periodid')}"
 
 
 def _enrollment_row(row: _Row) -> dict[str, Value] | None:

@@ -30,15 +30,28 @@ LONG_AGO = timedelta(days=10)
 TABLES = {
     "schools": "school_number, name, address1",
     "terms": "schoolid, yearid, isyearrec, firstday, lastday",
-    "calendar_day": "schoolid, date_value, insession",
+    "calendar_day": (
+        "schoolid, date_value, insession, membershipvalue, bell_schedule_id, cycle_day_id,"
+        " a, b, c, d, e, f"
+    ),
+    "bell_schedule_items": "bell_schedule_id, period_id",
+    "section_meeting": "schoolid, sectionid, year_id, period_number, cycle_day_letter",
+    "period": "id, schoolid, year_id, period_number",
+    "cycle_day": "id, schoolid, year_id, letter",
+    "sections": "id, exclude_ada",
+    "cc": "id, studentid, schoolid, sectionid, dateenrolled, dateleft",
     "students": (
         "id, student_number, first_name, last_name, dob, gender, fedethnicity, lunchstatus,"
-        " grade_level, schoolid, enroll_status, entrydate, exitdate, ssn, street, transaction_date"
+        " grade_level, schoolid, enroll_status, entrydate, exitdate, track, ssn, street,"
+        " transaction_date"
     ),
     "studentrace": "studentid, racecd",
-    "reenrollments": "studentid, schoolid, grade_level, entrydate, exitdate",
+    "reenrollments": "studentid, schoolid, grade_level, entrydate, exitdate, track",
     "attendance_code": "id, att_code, presence_status_cd",
-    "attendance": "studentid, schoolid, att_date, att_mode_code, attendance_codeid, att_comment",
+    "attendance": (
+        "studentid, schoolid, att_date, att_mode_code, attendance_codeid, periodid, ccid,"
+        " att_comment"
+    ),
     "storedgrades": (
         "studentid, course_name, termid, storecode, datestored, percent, grade, comment_value,"
         " transaction_date"
@@ -186,7 +199,12 @@ def fill(server: FakePowerSchool, students: int = 6) -> None:
                 schoolid=school,
                 date_value=f"2025-09-0{day}",
                 insession=int(day != 1),
+                membershipvalue=1,
+                bell_schedule_id=school,
+                cycle_day_id=school,
             )
+    for school in (1, 2):
+        add_timetable(server, school)
     for code, (letter, presence) in enumerate(
         (("A", "Absent"), ("T", "Present"), (None, "Present"), ("X", "Absent"))
     ):
@@ -194,6 +212,61 @@ def fill(server: FakePowerSchool, students: int = 6) -> None:
     for number in range(students):
         add_student(server, number)
     server.written = datetime.now(UTC)
+
+
+def add_timetable(server: FakePowerSchool, school: int, letters: str = "A") -> None:
+    """Four periods a day on each day of the cycle, and a class in each of them.
+
+    The ids are 10 times the school's, and from there on: periods by their number, and classes by
+    the day of the cycle too. A day of the cycle has the school's number and its place.
+    """
+    for number in range(1, 5):
+        server.add(
+            "period", id=10 * school + number, schoolid=school, year_id=35, period_number=number
+        )
+        server.add("bell_schedule_items", bell_schedule_id=school, period_id=10 * school + number)
+    for place, letter in enumerate(letters):
+        server.add("cycle_day", id=school + 10 * place, schoolid=school, year_id=35, letter=letter)
+        for number in range(1, 5):
+            section = 100 * school + 10 * place + number
+            server.add("sections", id=section, exclude_ada=0)
+            server.add(
+                "section_meeting",
+                schoolid=school,
+                sectionid=section,
+                year_id=35,
+                period_number=number,
+                cycle_day_letter=letter,
+            )
+
+
+def take_classes(server: FakePowerSchool, student: int, school: int, *sections: int) -> None:
+    """Enroll a student in classes for the year."""
+    for section in sections:
+        server.add(
+            "cc",
+            id=1000 * student + section,
+            studentid=student,
+            schoolid=school,
+            sectionid=section,
+            dateenrolled="2025-08-18",
+            dateleft="2026-05-30",
+        )
+
+
+def miss_class(server: FakePowerSchool, student: int, day: str, section: int, code: int) -> None:
+    """An entry of one class, by the code's id."""
+    school = section // 100
+    server.add(
+        "attendance",
+        studentid=student,
+        schoolid=school,
+        att_date=day,
+        att_mode_code="ATT_ModeMeeting",
+        attendance_codeid=code,
+        periodid=10 * school + section % 10,
+        ccid=1000 * student + section,
+    )
 
 
 def add_student(server: FakePowerSchool, number: int) -> None:
@@ -227,6 +300,7 @@ def add_student(server: FakePowerSchool, number: int) -> None:
             entrydate="2024-08-19",
             exitdate="2025-05-31",
         )
+    take_classes(server, 1000 + number, school, 100 * school + 1, 100 * school + 2)
     for day, code, mode in (
         (2, 0, "ATT_ModeDaily"),
         (3, 1, "ATT_ModeDaily"),
@@ -262,7 +336,7 @@ def random_change(server: FakePowerSchool, rng: Random) -> None:
         add_student(server, rng.randrange(10, 10_000))
     elif kind == "leave":
         server.delete("students", f"id = {student}")
-        for table in ("studentrace", "reenrollments", "attendance", "storedgrades"):
+        for table in ("studentrace", "reenrollments", "attendance", "cc", "storedgrades"):
             server.delete(table, f"studentid = {student}")
     elif kind == "rename":
         server.change("students", f"id = {student}", last_name=f"Renamed{rng.randrange(100)}")

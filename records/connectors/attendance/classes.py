@@ -127,7 +127,9 @@ class ClassAttendance:
     missed: dict[tuple[str, str, date], dict[Section, str]] = field(default_factory=dict)
     places: dict[tuple[str, str, date], tuple[str, int]] = field(default_factory=dict)
     records: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    days_recorded: Counter[str] = field(default_factory=Counter)
+    days_recorded: dict[str, set[tuple[str, date]]] = field(
+        default_factory=lambda: defaultdict(set)
+    )
     attended: set[tuple[str, date, Section]] = field(default_factory=set)
     enrolled: dict[str, list[tuple[Section, date | None, date | None]]] = field(
         default_factory=lambda: defaultdict(list)
@@ -142,6 +144,12 @@ class ClassAttendance:
         self.places.setdefault(key, (file, line))
         self.records[missed.school][file] += 1
         self.kinds[missed.school].seen[missed.day].add(missed.section)
+
+    def missed_by_day(self, row: Mapping[str, Value]) -> None:
+        """An absence that its school recorded of the day: its classes say nothing more of it."""
+        day = row["date"]
+        assert isinstance(day, date)
+        self.days_recorded[str(row["school_id"])].add((str(row["student_id"]), day))
 
     def came_to(self, student: str, day: date, section: Section) -> None:
         """A class to which the student came, late or not: an absence from it was corrected."""
@@ -163,7 +171,7 @@ class ClassAttendance:
         read_by_day = {
             school
             for school in self.records
-            if self.profile.reads_by_day(self.days_recorded[school], seen[school].total())
+            if self.profile.reads_by_day(len(self.days_recorded[school]), seen[school].total())
         }
         for school, files in self.records.items():
             by_day = school in read_by_day
@@ -182,7 +190,8 @@ class ClassAttendance:
             if stated is None
         }
         for (school, student, day), sections in self.missed.items():
-            if school in read_by_day or not sections:
+            recorded = (student, day) in self.days_recorded[school]
+            if school in read_by_day or recorded or not sections:
                 continue
             classes = stated
             if classes is None:

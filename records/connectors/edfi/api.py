@@ -23,7 +23,7 @@ from urllib.parse import quote, urlsplit
 
 from records.canonical.never_ingest import redact
 from records.canonical.schema import DERIVED_TABLES, TABLES
-from records.connectors.edfi.characteristics import PROGRAM_CHARACTERISTICS
+from records.connectors.edfi.characteristics import PROGRAM_CHARACTERISTICS, is_homeless
 from records.connectors.edfi.rules import EdFiNormalizer
 from records.connectors.http.client import (
     Params,
@@ -58,6 +58,7 @@ that is written to all day each resource is complete as of its own moment, and t
 the rest."""
 
 _PROGRESS_EVERY = 5_000
+_DAYS = ("beginDate", "endDate")
 _PARTNER_TABLES = ("programs", "service_enrollments")
 _INTERVENTION_RESOURCES = (
     "ed-fi/communityProviders",
@@ -207,8 +208,11 @@ RESOURCES: tuple[EdFiResource, ...] = (
             "limitedEnglishProficiencyDescriptor",
             studentReference=_STUDENT,
             races=_fields("raceDescriptor"),
+            studentCharacteristics=_fields(
+                "studentCharacteristicDescriptor", "beginDate", "endDate"
+            ),
         ),
-        "sex and race_ethnicity (the fairness audit has no such groups)",
+        "sex, race_ethnicity, and unstable_housing where it is a characteristic of a student",
     ),
     EdFiResource(
         "ed-fi/studentSchoolAssociations",
@@ -276,6 +280,7 @@ RESOURCES: tuple[EdFiResource, ...] = (
         "StudentGradebookEntry",
         _fields(
             "numericGradeEarned",
+            "letterGradeEarned",
             studentReference=_STUDENT,
             gradebookEntryReference=_fields("gradebookEntryIdentifier"),
         ),
@@ -830,7 +835,9 @@ class _Fetch:
         dropped: dict[str, str] = {}
         for record in records:
             id_ = self._record_id(record)
-            selected, dropped_here = select_fields(record, self._resource.fields)
+            selected, dropped_here = select_fields(
+                _with_read_characteristics(record), self._resource.fields
+            )
             page.append((id_, selected))
             dropped |= dropped_here
         self._mirror.record_dropped_fields(self._name, dropped)
@@ -969,8 +976,7 @@ class _JsonRecord:
         return _as_text(self._value(path, ""))
 
     def code(self, *path: str) -> str | None:
-        text = _as_text(self._value(path, "Descriptor"))
-        return text.rsplit("#", 1)[-1] or None if text else None
+        return _code_of(self._value(path, "Descriptor"))
 
     def children(self, name: str) -> Iterator[_JsonRecord]:
         elements = self.body.get(_camel_case(name.removesuffix("Reference")) + "s")
@@ -986,6 +992,31 @@ class _JsonRecord:
     def _value(self, path: tuple[str, ...], ending: str) -> Any:
         holder = self.body.get(_camel_case(path[0])) if path[0].endswith("Reference") else self.body
         return holder.get(_camel_case(path[-1]) + ending) if isinstance(holder, Mapping) else None
+
+
+def _code_of(descriptor: Any) -> str | None:
+    """The code of a descriptor, without its namespace."""
+    text = _as_text(descriptor)
+    return text.rsplit("#", 1)[-1] or None if text else None
+
+
+def _with_read_characteristics(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A record with those of its student characteristics alone that are read, once for each period.
+
+    The others tell of migrant status, of parents or of health, and are never stored.
+    """
+    characteristics = record.get("studentCharacteristics")
+    if not isinstance(characteristics, list):
+        return record
+    read = [
+        {"studentCharacteristicDescriptor": code} | {name: days.get(name) for name in _DAYS}
+        for one in characteristics
+        if isinstance(one, Mapping)
+        and is_homeless(_code_of(code := one.get("studentCharacteristicDescriptor")))
+        for days in one.get("periods") or (one,)
+        if isinstance(days, Mapping)
+    ]
+    return {**record, "studentCharacteristics": read}
 
 
 def _camel_case(name: str) -> str:

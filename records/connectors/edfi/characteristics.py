@@ -177,7 +177,7 @@ class StudentCharacteristics:
         """
         for child in record.children(_CHARACTERISTIC):
             code = child.code(_CHARACTERISTIC, _CHARACTERISTIC) or child.code(_CHARACTERISTIC)
-            if not plain(code).startswith("homeless"):
+            if not is_homeless(code):
                 continue
             first, last = (
                 day_of(child, _CHARACTERISTIC, name)
@@ -330,6 +330,11 @@ class StudentCharacteristics:
 def _union(known: frozenset[str], more: tuple[str, ...]) -> frozenset[str]:
     """One set for all students of the same codes: a district has many students and few sets."""
     return known.union(more)
+
+
+def is_homeless(code: str | None) -> bool:
+    """Whether a StudentCharacteristic says that the student is homeless."""
+    return plain(code).startswith("homeless")
 
 
 def end_of_school_year(day: date) -> date:

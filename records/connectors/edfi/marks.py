@@ -41,7 +41,7 @@ from records.connectors.profiles.grades import (
 from records.connectors.protocol import RowSink
 
 _SECTION_OF_STUDENT = ("StudentSectionAssociationReference", "StudentSectionAssociationIdentity")
-_MARK, _TYPE = "mark of a course", "GradeType"
+_MARK, _TYPE, _WORK_MARK = "mark of a course", "GradeType", "mark of a piece of work"
 """What a survey calls the columns: a mark is a number, a letter or both."""
 
 _MOST_NOTES = 10
@@ -419,6 +419,97 @@ class CourseMarks:
         self._unexplained(FEW_POINTS)
         reason = _FOUR_POINTS.format(mark=_points(mark))
         self.sink.quarantine(BadRow(mark.file, mark.line, "NumericGradeEarned", reason, mark.raw))
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A mark of one piece of work that waits."""
+
+    values: dict[str, Value]
+    file: str
+    line: int
+
+
+@dataclass
+class WorkMarks:
+    """The marks of single pieces of work of one source, in points of 100.
+
+    A number on a scale that nobody has put into points of 100 leaves the mark unknown, and is
+    counted; the piece of work is kept.
+    """
+
+    sink: RowSink
+    rules: GradeRules = field(default_factory=GradeRules)
+    _unknown: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._scales = ScaleBySchool(self._place, self._refuse)
+
+    def add(self, record: EdFiRecord, texts: Mapping[str, str | None], school: str) -> None:
+        """Take a row of `gradebook_entries` without its mark, and the mark of its record.
+
+        Raises:
+            BadValue: the mark is no number, or not one of points of 100.
+        """
+        values = convert_row(TABLES["gradebook_entries"], {**texts, "grade": None})
+        work = _Work(values, record.file, record.line)
+        text, scale = record.text("NumericGradeEarned"), self.rules.scale_of(school)
+        if not text:
+            self._keep(work, self.rules.worth(record.text("LetterGradeEarned")))
+            return
+        number = number_of(text)
+        if number is None:
+            self._code(text, understood=False)
+            raise BadValue(
+                "NumericGradeEarned", f"NumericGradeEarned is {text!r}; it must be a number"
+            )
+        points, is_percent = number
+        if not 0 <= points <= HIGHEST_MARK:
+            self._code(text, understood=False)
+            raise BadValue(
+                "NumericGradeEarned",
+                f"NumericGradeEarned is {text!r}; a mark must be from 0 to {HIGHEST_MARK}"
+                " points of 100",
+            )
+        if self.rules.is_left_out(scale) or (scale == LETTERS and not is_percent):
+            self._code(NUMBER)
+            self._keep(work, self.rules.worth(record.text("LetterGradeEarned")))
+        elif scale in SCALES_OF_POINTS and not is_percent:
+            known = self.rules.in_points(scale, points)
+            self._code(NUMBER if known is not None else text, understood=known is not None)
+            if known is None:
+                self._unknown[
+                    f'that [grades.points."{scale}"] does not put into points of 100'
+                ] += 1
+            self._keep(work, known)
+        elif is_percent or scale is not None:
+            self._place(replace(work, values=values | {"grade": points}))
+        else:
+            self._scales.add(school, points, replace(work, values=values | {"grade": points}))
+
+    def finish(self) -> None:
+        """Settle the marks that waited, and name those that stay unknown."""
+        self._scales.finish()
+        for why, count in self._unknown.items():
+            self.sink.note(
+                f"Marks of pieces of work {why}: {count:,}; they stay unknown until [grades] of"
+                " profiles/edfi.toml states the scale and what it is worth"
+            )
+
+    def _place(self, work: _Work) -> None:
+        self._code(NUMBER)
+        self.sink.keep("gradebook_entries", work.values, work.file, work.line)
+
+    def _refuse(self, work: _Work) -> None:
+        self._code(FEW_POINTS, understood=False)
+        self._unknown["that look like a 4-point scale, as none of their school is above 5"] += 1
+        self._keep(work, None)
+
+    def _keep(self, work: _Work, grade: float | None) -> None:
+        self.sink.keep("gradebook_entries", work.values | {"grade": grade}, work.file, work.line)
+
+    def _code(self, code: str, *, understood: bool = True) -> None:
+        self.sink.code("gradebook_entries", _WORK_MARK, code, understood)
 
 
 def _points(mark: _Mark) -> float:

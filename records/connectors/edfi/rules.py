@@ -22,11 +22,11 @@ from records.connectors.edfi.characteristics import (
     StudentCharacteristics,
 )
 from records.connectors.edfi.discipline import DisciplineRecords
-from records.connectors.edfi.marks import CourseMarks, GradingPeriods
+from records.connectors.edfi.marks import CourseMarks, GradingPeriods, WorkMarks
 from records.connectors.edfi.record import COURSE_OFFERING as _COURSE_OFFERING
 from records.connectors.edfi.record import SCHOOL as _SCHOOL
+from records.connectors.edfi.record import SECTION, EdFiRecord, says_yes, student_of
 from records.connectors.edfi.record import STUDENT as _STUDENT
-from records.connectors.edfi.record import EdFiRecord, says_yes, student_of
 from records.connectors.edfi.school_days import CalendarKind, SchoolCalendar, Term
 from records.connectors.grade_levels import grade_level
 from records.connectors.profiles.profile import (
@@ -98,12 +98,15 @@ class EdFiNormalizer:
     newest_record: str = ""
     part_days: Counter[tuple[Value, ...]] = field(default_factory=Counter)
     marks: CourseMarks = field(init=False)
+    work: WorkMarks = field(init=False)
+    work_schools: dict[str, str] = field(default_factory=dict)
     discipline: DisciplineRecords = field(init=False)
     facts: StudentCharacteristics = field(init=False)
 
     def __post_init__(self) -> None:
         self.grading_periods = GradingPeriods(self.profile.grades)
         self.marks = CourseMarks(self.sink, self.profile.grades)
+        self.work = WorkMarks(self.sink, self.profile.grades)
         self.discipline = DisciplineRecords(self.sink)
         self.facts = StudentCharacteristics(
             self.sink, self.profile.programs, self.withheld_characteristics
@@ -144,6 +147,7 @@ class EdFiNormalizer:
                 " attendance, and grade levels stay empty."
             )
         self.marks.finish()
+        self.work.finish()
         self.discipline.finish()
         self.facts.finish(
             {student: (pending.file, pending.line) for student, pending in self.students.items()}
@@ -353,7 +357,7 @@ class EdFiNormalizer:
             if in_section:
                 row["part"] = _CLASS
             elif is_absence(code.status):
-                self.classes.days_recorded[str(row["school_id"])] += 1
+                self.classes.missed_by_day(row)
             if row["absent_share"] is not None:
                 entry = (row["student_id"], row["school_id"], row["date"], row["status"])
                 self.part_days[entry] += 1
@@ -432,7 +436,10 @@ class EdFiNormalizer:
 
     def gradebook_entry(self, record: EdFiRecord) -> None:
         code = record.text(*_COURSE_OFFERING, "LocalCourseCode")
-        self.gradebook[record.text("GradebookEntryIdentifier") or ""] = {
+        entry = record.text("GradebookEntryIdentifier") or ""
+        school = record.text(*_COURSE_OFFERING, *_SCHOOL) or record.text(*SECTION, *_SCHOOL)
+        self.work_schools[entry] = school or ""
+        self.gradebook[entry] = {
             "course": self.course_titles.get(code or "", code),
             "title": record.text("Title"),
             "due_date": record.text("DueDate") or record.text("DateAssigned"),
@@ -446,9 +453,12 @@ class EdFiNormalizer:
         texts = {
             "student_id": record.text(*_STUDENT),
             "entry_id": entry,
-            "grade": record.text("NumericGradeEarned"),
         }
-        self.add_row("gradebook_entries", texts | self.gradebook.get(entry or "", {}), record)
+        self.work.add(
+            record,
+            texts | self.gradebook.get(entry or "", {}),
+            self.work_schools.get(entry or "", ""),
+        )
 
     def grade(self, record: EdFiRecord) -> None:
         if self.marks.leave_out(record):

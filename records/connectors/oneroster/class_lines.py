@@ -49,7 +49,8 @@ class ClassLines:
             if self.profile.attendance_by == "section":
                 self.sink.ignore(record.file, "attendance by days (the profile says by classes)")
                 return True
-            self.classes.days_recorded[str(row["school_id"])] += is_absence(status)
+            if is_absence(status):
+                self.classes.missed_by_day(row)
             return False
         section: Section = ("", name)
         if is_absence(status):

@@ -4,6 +4,7 @@ nothing written.
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import time
@@ -1032,3 +1033,39 @@ def test_the_published_sample_gives_the_same_tables_by_its_api_and_by_its_files(
         for resource in RESOURCES
         if ods.held[resource.name]
     }
+
+
+def test_homelessness_as_a_characteristic_is_read_and_no_other_reaches_the_disk(tmp_path: Path):
+    def described(*characteristics: Mapping[str, Any]) -> Body:
+        return {"studentCharacteristics": list(characteristics)}
+
+    def characteristic(code: str, **days: Any) -> dict[str, Any]:
+        return {"studentCharacteristicDescriptor": f"uri://ed-fi.org/Sample#{code}"} | days
+
+    resource, begin = "ed-fi/studentEducationOrganizationAssociations", {"beginDate": "2025-09-01"}
+    ods = FakeEdFiApi()
+    with ods.running():
+        fill(ods, students=4)
+        for number, more in enumerate(
+            (
+                described(characteristic("Migrant", **begin), characteristic("Homeless", **begin)),
+                described(characteristic("Homeless", periods=[begin | {"endDate": "2025-09-02"}])),
+                described(characteristic("Immigrant"), characteristic("Single Parent")),
+                described(characteristic("Homeless", periods=[])),
+            )
+        ):
+            ods.add(
+                resource,
+                ("characteristics", number),
+                {"studentReference": {"studentUniqueId": f"s{number}"}} | more,
+            )
+        _, snapshot = loaded(ods.connector(), tmp_path / "mirror", tmp_path / "home")
+    homeless = {
+        row["student_id"]: row["unstable_housing"]
+        for row in snapshot.table("characteristics").to_pyarrow().to_pylist()
+    }
+    assert homeless["s0"] is True and homeless["s3"] is True
+    assert homeless["s1"] is not True and homeless["s2"] is not True
+    held = json.dumps(list(mirrored(tmp_path / "mirror", resource).values()))
+    assert "Homeless" in held
+    assert not any(word in held for word in ("igrant", "Single", "periods"))

@@ -22,10 +22,13 @@ from records.loading.load_report import LoadReport
 from records.snapshots.snapshot import Snapshot
 from tests.records.connectors.test_edfi_cases import (
     PERIODS,
+    SCHOOL,
     grade,
     grading_period,
     letter,
+    of_student,
     points,
+    reference,
     student,
     wrote,
 )
@@ -404,3 +407,51 @@ def test_a_stored_percentage_that_is_no_mark_does_not_count(
 def test_a_table_of_marks_that_cannot_be_right_is_refused(text: str, message: str, tmp_path: Path):
     with pytest.raises(ProfileError, match=message):
         own_profile("oneroster", text, tmp_path)
+
+
+def work_marks(
+    tmp_path: Path, *numbers: str, profile: str = ""
+) -> tuple[LoadReport, dict[str, float | None]]:
+    """Marks of one piece of work of an Ed-Fi school, by its students from 1 on."""
+    people = range(1, len(numbers) + 1)
+    offering = reference("CourseOffering", f"<LocalCourseCode>MATH</LocalCourseCode>{SCHOOL}")
+    section = reference("Section", f"<SectionIdentifier>1</SectionIdentifier>{offering}")
+    name = "<GradebookEntryIdentifier>quiz</GradebookEntryIdentifier>"
+    work = f"<GradebookEntry>{name}<Title>Quiz</Title>{section}</GradebookEntry>"
+    work += "".join(
+        f"\n<StudentGradebookEntry>{points(number) if number else ''}"
+        f"{reference('GradebookEntry', name)}{of_student(person)}</StudentGradebookEntry>"
+        for person, number in zip(people, numbers, strict=True)
+    )
+    shutil.rmtree(tmp_path / "in", ignore_errors=True)
+    (tmp_path / "in").mkdir(parents=True)
+    folder = wrote(tmp_path / "in", Student="".join(map(student, people)), StudentGradebook=work)
+    report = load(
+        EdFiFiles(profile=own_profile("edfi", profile, tmp_path)), folder, tmp_path / "home"
+    )
+    assert_accounted_for(report)
+    snapshot = Snapshot.current(tmp_path / "home")
+    return report, {
+        row["student_id"]: row["grade"]
+        for row in snapshot.table("gradebook_entries").to_pyarrow().to_pylist()
+    }
+
+
+def test_a_piece_of_work_of_ed_fi_is_marked_in_points_of_100(tmp_path: Path):
+    _, marks = work_marks(tmp_path, "87,5", "3.7", "950", "-3", "111", "", "105")
+    assert marks == {"1": 87.5, "2": 3.7, "6": None, "7": 105}
+    refused = Snapshot.current(tmp_path / "home").quarantined().to_pylist()
+    assert [(row["line"], row["column"]) for row in refused] == [
+        (line, "NumericGradeEarned") for line in (4, 5, 6)
+    ]
+    assert refused[0]["reason"].endswith("a mark must be from 0 to 110 points of 100")
+
+
+def test_a_piece_of_work_on_a_scale_of_4_is_never_points_of_100(tmp_path: Path):
+    report, marks = work_marks(tmp_path / "told", "3.7", "2", "0")
+    assert marks == {"1": None, "2": None, "3": None}
+    assert any("look like a 4-point scale" in note and ": 3;" in note for note in report.notes)
+    _, marks = work_marks(tmp_path / "stated", "3.5", "2", "1", "92%", profile=FOUR_POINTS)
+    assert marks == {"1": 90, "2": 75, "3": 62.5, "4": 92}
+    _, marks = work_marks(tmp_path / "letters", "3.5", profile='[grades]\nscale = "letters"\n')
+    assert marks == {"1": None}

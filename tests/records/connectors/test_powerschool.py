@@ -232,6 +232,8 @@ def test_a_code_that_the_settings_do_not_explain_is_put_aside(
     ignored = {kind for count in report.files for kind in count.ignored_kinds}
     assert ignored == {
         "present (no code)",
+        "present in one class",
+        "absence from one class (the school day's own record is used)",
         "not a grading period (S1)",
         "a mark without a percentage",
     }
