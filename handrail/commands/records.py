@@ -74,6 +74,7 @@ from records.database.engine import open_database
 from records.destruction.certificates import overdue_destructions
 from records.destruction.destruction import destroyed_student_filter
 from records.disclosure_log.disclosures import record_disclosures
+from records.identity.aliases import Identities, keep_identities, known_aliases, protect
 from records.identity.participants import (
     confirmed_non_students,
     linked_students,
@@ -199,8 +200,19 @@ def load_and_publish(
     current, rule = _current_snapshot(settings.home), SmallNumbers.from_home(settings.home)
     purge_non_student_names(database, settings.now())
     loaded_at = at or settings.now()
+    identities = Identities()
+
+    def identify(found: Identities) -> None:
+        nonlocal identities
+        identities = found
 
     def admit(snapshot: Snapshot) -> None:
+        changes = [] if accept else identities.changes()
+        if changes:
+            raise SuspiciousLoad(
+                f"nothing was changed, since {'; and '.join(changes)}. If that is right, give the"
+                " same command with --accept; if not, correct the identifiers in the source"
+            )
         warnings = [] if accept else load_warnings(snapshot, current, loaded_at.date())
         if warnings:
             raise SuspiciousLoad(
@@ -216,6 +228,7 @@ def load_and_publish(
                 " drafts it), or give the same command with --accept: then what they say stays"
                 " unknown"
             )
+        protect(database, identities, loaded_at.date())
         publish_if_needed(database, snapshot, progress)
 
     report = load(
@@ -229,7 +242,12 @@ def load_and_publish(
         corrections=corrections,
         day=loaded_at.date(),
         on_hold=legal_holds.in_force(database),
+        aliases=known_aliases(database),
+        identify=identify,
     )
+    # A snapshot that served already was not admitted again.
+    protect(database, identities, loaded_at.date())
+    report.notes += keep_identities(database, identities, connector.name, loaded_at)
     record_load(settings.home, report, connector.tables, loaded_at)
     loaded = Snapshot.current(settings.home)
     keep_figures(settings.home, loaded, school_figures(loaded, loaded_at.date(), rule))
@@ -680,11 +698,12 @@ def _write_quarantine(
         raise SettingsError(
             f"{admin_login} is not a district administrator: only they may take the file"
         )
-    rows = snapshot.set_aside()
+    rows, aliases = snapshot.set_aside(), known_aliases(database)
+    named = students_named_in(rows, scope.students.union(aliases))
     record_disclosures(
         database,
         scope,
-        students_named_in(rows, scope.students),
+        sorted(scope.students.intersection(aliases.get(name, name) for name in named)),
         list(Category),
         "records quarantine",
         settings.now(),

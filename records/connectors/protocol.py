@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 
 from records.canonical.quarantine import BadRow, Value
 from records.connectors.profiles.profile import SourceProfile
+from records.identity.aliases import KnownStudents
 from records.system.errors import UserError
 from records.system.progress import ProgressCallback
 
@@ -58,7 +59,19 @@ class RecordSink(Protocol):
 
 
 class RowSink(RecordSink, Protocol):
-    """Takes rows as well, one call for each physical record (except `derive`)."""
+    """Takes rows as well, one call for each physical record (except `derive`).
+
+    `known_students` is what earlier loads settled of identifiers of students.
+    """
+
+    @property
+    def known_students(self) -> KnownStudents: ...
+
+    def same_students(self, aliases: Mapping[str, str]) -> None:
+        """State every further identifier of a student in this source, with the student."""
+
+    def passing_note(self, text: str) -> None:
+        """Say something in the report alone, which may name students: it is not stored."""
 
     def keep(self, table: str, values: Mapping[str, Value], file: str, line: int) -> None: ...
 

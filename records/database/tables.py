@@ -251,6 +251,28 @@ class ParticipantCandidateRow(OrmTable):
     probability: Mapped[float]
 
 
+class StudentAliasRow(OrmTable):
+    """A further identifier of a student, from a source that lists one child as several users."""
+
+    __tablename__ = "student_aliases"
+    alias_id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    student_id: Mapped[str] = mapped_column(String(80), index=True)
+    source: Mapped[str] = mapped_column(String(40))
+    first_seen: Mapped[datetime]
+
+
+class MovedStudentRow(OrmTable):
+    """A row of another table that moved from an alias to its student; it may have to go back."""
+
+    __tablename__ = "moved_student_rows"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    alias_id: Mapped[str] = mapped_column(String(80), index=True)
+    student_id: Mapped[str] = mapped_column(String(80), index=True)
+    table_name: Mapped[str] = mapped_column(String(40))
+    row_key: Mapped[list[Any]] = mapped_column(JSON)
+    moved_at: Mapped[datetime]
+
+
 class DestructionRow(OrmTable):
     """A certificate of destruction. It names no student: a digest stands for what was destroyed."""
 

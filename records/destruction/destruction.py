@@ -59,6 +59,7 @@ from records.destruction.inventory import (
     take_inventory,
 )
 from records.disclosure_log.student_references import unlink_student
+from records.identity.aliases import identifiers_of
 from records.permissions import legal_holds
 from records.permissions.agreements import latest_agreements
 from records.permissions.destructions_in_progress import is_begun
@@ -89,11 +90,17 @@ def destroy_student(
 ) -> Certificate:
     """Remove one student from every store, and keep them out of later loads.
 
-    Where a destruction of this student was interrupted, it goes on from there.
+    Where a destruction of this student was interrupted, it goes on from there. A student's further
+    identifiers are destroyed with it, each with a certificate of its own, so that the child does
+    not come back under one of them.
 
     Args:
+        student_id: any identifier of the student.
         admin: the district administrator who decides it.
         secret: the installation's own, with which a certificate names the student by a digest.
+
+    Returns:
+        The certificate of the student's own identifier.
 
     Raises:
         NotADistrictAdmin: `admin` is not an active district administrator.
@@ -104,17 +111,24 @@ def destroy_student(
     with database.session() as session:
         require_district_admin(session, admin, _ACT)
     _require_owner(database)
-    if student_id in legal_holds.in_force(database):
+    identifiers = identifiers_of(database, student_id)
+    if not legal_holds.in_force(database).isdisjoint(identifiers):
         raise DestructionError(
             "a legal hold is on this record: it must be lifted before anything is destroyed"
         )
-    subject = destroyed_student_digest(student_id, secret)
-    if not is_begun(database, subject):
-        if not holds_student(database, home, student_id):
-            raise DestructionError(_not_found_message(database, subject))
-        inventory = take_inventory(database, home, student_id)
-        _begin(database, subject, student_id, admin, inventory, now)
-    return _finish(database, home, subject, now)
+    subjects = []
+    for identifier in reversed(identifiers):  # the student's own last: the aliases hang on it
+        subject = destroyed_student_digest(identifier, secret)
+        if not is_begun(database, subject):
+            is_alias = identifier != identifiers[0]
+            if is_alias and _is_certified(database, subject):
+                continue
+            if not is_alias and not holds_student(database, home, identifier):
+                raise DestructionError(_not_found_message(database, subject))
+            inventory = take_inventory(database, home, identifier)
+            _begin(database, subject, identifier, admin, inventory, now)
+        subjects.append(subject)
+    return [_finish(database, home, subject, now) for subject in subjects][-1]
 
 
 def finish_destructions(database: Database, home: Path, now: datetime) -> list[Certificate]:
@@ -206,6 +220,11 @@ def _require_owner(database: Database) -> None:
         raise DestructionError(
             "only the database's owner can destroy records: run the command with the owner's login"
         )
+
+
+def _is_certified(database: Database, subject: str) -> bool:
+    with database.session() as session:
+        return student_certificate(session, subject) is not None
 
 
 def _not_found_message(database: Database, subject: str) -> str:

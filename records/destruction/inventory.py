@@ -26,9 +26,11 @@ from records.database.tables import (
     LegalDemandRow,
     LegalHoldRow,
     LogStudentRow,
+    MovedStudentRow,
     OptOutRow,
     ParticipantCandidateRow,
     ParticipantRow,
+    StudentAliasRow,
 )
 from records.snapshots.rewriting import count_quarantined_mentions
 from records.snapshots.snapshot import NoSnapshot, Snapshot
@@ -46,6 +48,8 @@ STUDENT_ROWS = (
     LegalHoldRow,
     ParticipantCandidateRow,
     ParticipantRow,
+    StudentAliasRow,
+    MovedStudentRow,
 )
 """Tables of the database whose rows are deleted with the student."""
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 
 from records.database.engine import Database
-from records.database.tables import DisclosureRow, LogStudentRow
+from records.database.tables import DisclosureRow, LogStudentRow, StudentAliasRow
 from records.disclosure_log.disclosures import HASHED_COLUMNS
 from records.disclosure_log.student_references import REFERENCE_MATCHES
 from records.permissions.emergencies import Emergency
@@ -188,10 +188,13 @@ def _filters(
     agreement_id: str | None = None,
     user_id: str | None = None,
 ) -> list[ColumnElement[bool]]:
-    filters = []
+    filters: list[ColumnElement[bool]] = []
     if student_id is not None:
-        reference = select(LogStudentRow.student_ref).where(LogStudentRow.student_id == student_id)
-        filters.append(DisclosureRow.student_ref == reference.scalar_subquery())
+        aliases = select(StudentAliasRow.alias_id).where(StudentAliasRow.student_id == student_id)
+        references = select(LogStudentRow.student_ref).where(
+            or_(LogStudentRow.student_id == student_id, LogStudentRow.student_id.in_(aliases))
+        )
+        filters.append(DisclosureRow.student_ref.in_(references))
     if organization_id is not None:
         filters.append(DisclosureRow.organization_id == organization_id)
     if but_not is not None:

@@ -8,7 +8,6 @@ nothing, writes no file and logs no name.
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ import pyarrow as pa
 from splink import Linker, SettingsCreator
 from splink.backends.duckdb import DuckDBAPI
 
+from records.identity.names import normalized_words
 from records.identity.nicknames import possible_full_names
 from records.identity.participants import LINK_THRESHOLD, Candidate, Match, MatchStatus, Participant
 
@@ -182,21 +182,6 @@ _SCHOOL_WORDS = {
     "school": "",
     "sch": "",
 }
-_LETTERS = str.maketrans(
-    {
-        "ø": "o",
-        "ł": "l",
-        "đ": "d",
-        "æ": "ae",
-        "œ": "oe",
-        "'": "",
-        "\u2019": "",
-        "\u02bb": "",
-        ".": "",
-    }
-)
-"""What is written for a letter, or for nothing, and has no accent to remove."""
-
 _FIELDS = pa.schema(
     [
         ("unique_id", pa.string()),
@@ -587,16 +572,6 @@ def _record(
         "grade": None if grade is None else int(grade),
         "school": _normalized_school(school or "") or None,
     }
-
-
-def normalized_words(text: str) -> list[str]:
-    """The words of a name in lower case, without accents, apostrophes and hyphens."""
-    letters = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
-    return "".join(
-        letter if letter.isalnum() else " "
-        for letter in letters
-        if not unicodedata.combining(letter)
-    ).split()
 
 
 def _name_parts(words: Sequence[str]) -> list[str]:

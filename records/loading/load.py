@@ -7,14 +7,15 @@ small one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
 from records.connectors.corrections import Correction, apply_corrections
 from records.connectors.protocol import Connector
 from records.connectors.zip_files import open_source_folder
-from records.loading.load_history import carried_over_notes
+from records.identity.aliases import Identities, KnownStudents
+from records.loading.load_history import carried_over_notes, student_ids
 from records.loading.load_report import LoadReport
 from records.loading.merging import write_tables
 from records.loading.staging_sink import StagingSink
@@ -35,6 +36,8 @@ def load(
     corrections: Sequence[Correction] = (),
     day: date | None = None,
     on_hold: Collection[str] = (),
+    aliases: Mapping[str, str] | None = None,
+    identify: Callable[[Identities], None] = lambda identities: None,
 ) -> LoadReport:
     """Read a source into a new snapshot and make it current.
 
@@ -51,6 +54,8 @@ def load(
         corrections: lines that a person has corrected, read in place of the source's own.
         day: today, from which rows wait that have to; None leaves it open until a later load.
         on_hold: students whose records are under a legal hold: their rows wait without a limit.
+        aliases: further identifiers of students that earlier loads found, each with its student.
+        identify: called before `publish` with the identifiers that now stand for one student.
 
     Returns:
         What was read, kept and left out.
@@ -63,25 +68,31 @@ def load(
     snapshots = home / "snapshots"
     snapshots.mkdir(parents=True, exist_ok=True)
     with staging_folder(snapshots) as staging:
-        sink = StagingSink(staging, connector, leave_out, day, on_hold)
+        previous, lost = _previous_snapshot(home) if merge else (None, False)
+        known = KnownStudents(
+            aliases or {}, student_ids(previous), leave_out or (lambda student_id: False)
+        )
+        sink = StagingSink(staging, connector, leave_out, day, on_hold, known)
         with (
             open_source_folder(directory, staging) as source,
             apply_corrections(source, corrections, staging) as corrected_source,
         ):
             connector.read(corrected_source, sink, progress)
-        previous = _previous_snapshot(home, sink.report) if merge else None
-        report = write_tables(sink, connector, previous)
+        if lost:
+            sink.note(
+                "the snapshot that served was gone, so nothing was carried over from it: load every"
+                " source"
+            )
+        report, identities = write_tables(sink, connector, previous)
+        identify(identities)
         report.notes += carried_over_notes(home, report)
         report.changed = activate(staging, snapshots, report.snapshot_id, publish)
     return report
 
 
-def _previous_snapshot(home: Path, report: LoadReport) -> Snapshot | None:
+def _previous_snapshot(home: Path) -> tuple[Snapshot | None, bool]:
+    """The snapshot that serves, and whether it is gone though there should be one."""
     try:
-        return Snapshot.current(home)
+        return Snapshot.current(home), False
     except SnapshotDamaged:
-        report.notes.append(
-            "the snapshot that served was gone, so nothing was carried over from it: load every"
-            " source"
-        )
-        return None
+        return None, True

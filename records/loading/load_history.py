@@ -230,6 +230,14 @@ def code_warnings(new: Snapshot, source: str) -> list[str]:
     return warnings
 
 
+def student_ids(snapshot: Snapshot | None) -> set[str]:
+    """The students of a snapshot; none without one."""
+    file = None if snapshot is None else snapshot.path / "students.parquet"
+    if file is None or not file.exists():
+        return set()
+    return set(pq.read_table(file, columns=["student_id"])["student_id"].to_pylist())
+
+
 def _history_file(home: Path) -> Path:
     return home / "snapshots" / "loads.jsonl"
 
@@ -258,7 +266,7 @@ def _changed_identifiers(new: Snapshot, current: Snapshot, *, is_explained: bool
     Args:
         is_explained: whether it is known already that students are missing.
     """
-    before, after = _student_ids(current), _student_ids(new)
+    before, after = student_ids(current), student_ids(new)
     kept = len(before & after)
     if len(before) < _MIN_STUDENTS:
         return []
@@ -274,13 +282,6 @@ def _changed_identifiers(new: Snapshot, current: Snapshot, *, is_explained: bool
             f" in it, and {len(after) - kept:,} others are new"
         ]
     return []
-
-
-def _student_ids(snapshot: Snapshot) -> set[str]:
-    file = snapshot.path / "students.parquet"
-    if not file.exists():
-        return set()
-    return set(pq.read_table(file, columns=["student_id"])["student_id"].to_pylist())
 
 
 def _emptied_tables(new: Snapshot, current: Snapshot, today: date | None) -> list[str]:

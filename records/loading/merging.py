@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from records.canonical.quarantine import BadRow
 from records.canonical.schema import TABLES, CanonicalTable
 from records.connectors.protocol import Connector, SourceRefused
+from records.identity.aliases import Identities
 from records.loading.coverage import write_coverage
 from records.loading.load_report import CodeCounts, LoadReport, source_key
 from records.loading.not_brought import (
@@ -48,7 +49,7 @@ from records.loading.waiting import (
 from records.snapshots.snapshot import DATE_COLUMNS, Snapshot
 from records.snapshots.staging import file_sha256, manifest_digest
 from records.snapshots.views import file_as_sql
-from records.snapshots.waiting_rows import waiting_counts
+from records.snapshots.waiting_rows import table_words, waiting_counts
 
 _ENGINE_CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "200MB",
@@ -68,7 +69,9 @@ _CORRECTED_BY = {"tardy": "late", "present": "present"}
 """Status of a day on which the student came to school -> what it says of the student."""
 
 
-def write_tables(sink: StagingSink, connector: Connector, previous: Snapshot | None) -> LoadReport:
+def write_tables(
+    sink: StagingSink, connector: Connector, previous: Snapshot | None
+) -> tuple[LoadReport, Identities]:
     """Write the tables, the quarantine and the manifest of a new snapshot into the staging folder.
 
     Students are written first, because rows of other tables are checked against them; the
@@ -80,7 +83,8 @@ def write_tables(sink: StagingSink, connector: Connector, previous: Snapshot | N
         previous: the snapshot from which rows are carried over; None for none.
 
     Returns:
-        The sink's report, with the new snapshot's ID and row counts.
+        The sink's report, with the new snapshot's ID and row counts, and which identifiers stand
+        for one student.
 
     Raises:
         SourceRefused: nothing was read.
@@ -92,6 +96,8 @@ def write_tables(sink: StagingSink, connector: Connector, previous: Snapshot | N
     config = _ENGINE_CONFIG | {"temp_directory": str(spill_folder)}
     with duckdb.connect(config=config) as engine:
         engine.execute("set enable_progress_bar = false")
+        identities = _identities(engine, sink, connector, staged)
+        sink.aliases = identities.aliases
         own_file_partners = frozenset() if report.of_partners else _own_file_partners(previous)
         report.not_brought = tables_not_brought(engine, connector, sink, staged, previous)
         report.columns_not_brought = columns_not_brought(connector, report)
@@ -125,7 +131,86 @@ def write_tables(sink: StagingSink, connector: Connector, previous: Snapshot | N
     report.snapshot_id = manifest_digest(manifest)
     (sink.staging / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
     report.notes += sink.passing_notes
-    return report
+    return report, identities
+
+
+def _identities(
+    engine: duckdb.DuckDBPyConnection,
+    sink: StagingSink,
+    connector: Connector,
+    staged: Sequence[str],
+) -> Identities:
+    """Which identifiers stand for one student, by this source and by what earlier loads found.
+
+    What is known of an identifier that this source does not list as a student stays known.
+    """
+    known = sink.known_students
+    if "students" not in connector.tables or "students" not in staged:
+        return Identities(known.aliases)
+    ids = staged_rows(engine, sink, "students").project("student_id").distinct().fetchall()
+    roster = {student for (student,) in ids}
+    decided = sink.aliases
+    still = {
+        alias: decided.get(student, student)
+        for alias, student in known.aliases.items()
+        if alias not in roster and alias not in decided
+    }
+    return Identities(
+        aliases={**still, **decided},
+        joined={alias: of for alias, of in decided.items() if alias in known.students},
+        apart={alias: of for alias, of in known.aliases.items() if alias in roster},
+    )
+
+
+def _of_one_student(
+    engine: duckdb.DuckDBPyConnection,
+    canonical: CanonicalTable,
+    sink: StagingSink,
+    rows: duckdb.DuckDBPyRelation,
+) -> duckdb.DuckDBPyRelation:
+    """Earlier rows with the student's own identifier in place of an alias.
+
+    Where two then have one key, the row of the student's own identifier counts.
+    """
+    if not sink.aliases or not canonical.is_student:
+        return rows
+    pairs = sorted(sink.aliases.items())
+    aliases = engine.from_arrow(
+        pa.table(
+            {
+                "alias_id": pa.array([alias for alias, _ in pairs], pa.string()),
+                "of_student": pa.array([student for _, student in pairs], pa.string()),
+            }
+        )
+    )
+    names = list(rows.columns)
+    joined = rows.set_alias("r").join(
+        aliases.set_alias("a"), "r.student_id = a.alias_id", how="left"
+    )
+    mapped = joined.project(
+        ", ".join(
+            "coalesce(a.of_student, r.student_id) as student_id"
+            if name == "student_id"
+            else f'r."{name}"'
+            for name in names
+        )
+        + ", a.alias_id is not null as _of_alias"
+    )
+    if "student_id" not in canonical.key:
+        return mapped.project(quoted(names))
+    everything = quoted([name for name in names if name != "student_id"])
+    order = f"_of_alias, {everything}" if everything else "_of_alias"
+    ranked = mapped.project(
+        f"*, row_number() over (partition by {quoted(canonical.key)} order by {order}) as _rank"
+    )
+    [(dropped,)] = ranked.filter("_rank > 1").aggregate("count(*)").fetchall()
+    if dropped:
+        sink.passing_notes.append(
+            f"{dropped:,} rows of {table_words(canonical.name)} that an earlier load brought under"
+            " a further identifier of a student say what the student's own rows say, or have their"
+            " key: they were left out"
+        )
+    return ranked.filter("_rank = 1").project(quoted(names))
 
 
 def _understands_attendance(report: LoadReport, remaining: Sequence[Mapping[str, Any]]) -> bool:
@@ -167,7 +252,7 @@ def _write_canonical_tables(
             if waited is not None:
                 write_waiting_rows(engine, canonical, sink, previous, [waited])
             continue
-        carried = _carried_over_rows(engine, canonical, previous, replaces)
+        carried = _carried_over_rows(engine, canonical, sink, previous, replaces)
         others = [rows for rows in (carried, waited) if rows is not None]
         kept = _resolve_rows(engine, canonical, sink, previous, others) if name in staged else None
         parts = [*others, kept] if kept is not None else others
@@ -325,6 +410,7 @@ def _replaced_rows_sql(canonical: CanonicalTable, brought: Collection[str]) -> s
 def _carried_over_rows(
     engine: duckdb.DuckDBPyConnection,
     canonical: CanonicalTable,
+    sink: StagingSink,
     previous: Snapshot | None,
     replaces: str,
 ) -> duckdb.DuckDBPyRelation | None:
@@ -332,7 +418,8 @@ def _carried_over_rows(
     file = None if previous is None else previous.path / f"{canonical.name}.parquet"
     if file is None or not file.exists() or replaces == _EVERY_ROW:
         return None
-    return engine.sql(f"from {file_as_sql(file, canonical)}").filter(f"not ({replaces})")
+    rows = engine.sql(f"from {file_as_sql(file, canonical)}").filter(f"not ({replaces})")
+    return _of_one_student(engine, canonical, sink, rows)
 
 
 def _waited_rows(
@@ -349,6 +436,7 @@ def _waited_rows(
     rows, too_long = earlier_waiting_rows(engine, canonical, sink, previous, f"not ({replaces})")
     if rows is None or replaces == _EVERY_ROW:
         return None
+    rows = _of_one_student(engine, canonical, sink, rows)
     if too_long:
         sink.passing_notes.append(too_long_note(canonical, too_long))
     is_known = _known_student_sql(engine, canonical, sink, previous)
@@ -412,7 +500,11 @@ def _resolve_rows(
     kept = _without_corrected_absences(canonical, sink, kept)
     if is_known != _EVERY_ROW:
         sink.passing_notes += own_rows_notes(kept.filter("not _known"))
-    earlier = _carried_over_rows(engine, canonical, previous, "false")
+    earlier = (
+        _carried_over_rows(engine, canonical, sink, previous, "false")
+        if canonical.name in sink.report.columns_not_brought
+        else None
+    )
     return with_earlier_columns(canonical, sink, kept, earlier, in_roster)
 
 

@@ -27,6 +27,7 @@ from records.connectors.protocol import (
     PartnerConnector,
     ProfiledConnector,
 )
+from records.identity.aliases import KnownStudents
 from records.loading.load_report import CodeCounts, LoadReport
 from records.snapshots.staging import DESTROYED, QUARANTINE_SCHEMA
 
@@ -53,9 +54,10 @@ class StagingSink:
     """The `Sink` of a load: rows spill to Parquet in the staging folder, chunk by chunk.
 
     Its methods are described in `records.connectors.protocol.Sink`. `day` is the day of the load,
-    None where nobody said; `on_hold` are the students whose records a legal hold keeps.
-    `passing_notes` are for the report and not for the manifest: the same load again does not have
-    them.
+    None where nobody said; `on_hold` are the students whose records a legal hold keeps. `aliases`
+    are the further identifiers whose rows are those of their student: what the source itself says
+    where it brings students, else what is known already. `passing_notes` are for the report and not
+    for the manifest: the same load again does not have them.
     """
 
     def __init__(
@@ -65,8 +67,13 @@ class StagingSink:
         leave_out: Callable[[str], bool] | None,
         day: date | None = None,
         on_hold: Collection[str] = (),
+        known_students: KnownStudents | None = None,
     ) -> None:
         self.staging, self.day, self.on_hold = staging, day, on_hold
+        self.known_students = known_students or KnownStudents()
+        self.aliases: Mapping[str, str] = (
+            {} if "students" in connector.tables else self.known_students.aliases
+        )
         # The rule computes an HMAC for each student ID, and a student has thousands of rows.
         self._leaves_out = lru_cache(200_000)(leave_out) if leave_out else None
         self.report = LoadReport(connector.name)
@@ -90,7 +97,11 @@ class StagingSink:
             self.report.files.append(self._counts[file])
         return self._counts[file]
 
+    def same_students(self, aliases: Mapping[str, str]) -> None:
+        self.aliases = aliases
+
     def keep(self, table: str, values: Mapping[str, Value], file: str, line: int) -> None:
+        values = self._of_student(values)
         if self._leaves_out and self._leaves_out(str(values.get("student_id"))):
             self.ignore(file, "records of a student that were destroyed")
             return
@@ -98,6 +109,7 @@ class StagingSink:
         self._add(table, values, file, line, counted=True)
 
     def derive(self, table: str, values: Mapping[str, Value], file: str, line: int) -> None:
+        values = self._of_student(values)
         if not (self._leaves_out and self._leaves_out(str(values.get("student_id")))):
             self._add(table, values, file, line, counted=False)
 
@@ -149,6 +161,9 @@ class StagingSink:
     def note(self, text: str) -> None:
         self.report.notes.append(text)
 
+    def passing_note(self, text: str) -> None:
+        self.passing_notes.append(text)
+
     def code(self, table: str, column: str, code: str, understood: bool) -> None:
         counts = self.report.codes.setdefault(column, CodeCounts(table))
         if understood:
@@ -158,6 +173,11 @@ class StagingSink:
         name = redact(code)[:_CODE_CHARACTERS]
         if name in counts.codes or len(counts.codes) < _CODES_NAMED:
             counts.codes[name] = counts.codes.get(name, 0) + 1
+
+    def _of_student(self, values: Mapping[str, Value]) -> Mapping[str, Value]:
+        """The values with the student's own identifier in place of an alias."""
+        student = self.aliases.get(str(values.get("student_id")))
+        return values if student is None else {**values, "student_id": student}
 
     def _add(
         self, table: str, values: Mapping[str, Value], file: str, line: int, *, counted: bool

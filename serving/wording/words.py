@@ -116,6 +116,8 @@ STORES: Mapping[str, str] = {
     "legal_holds": "Legal holds",
     "participants": "Partners' participants",
     "participant_candidates": "Candidate matches for participants",
+    "student_aliases": "Further identifiers of the student",
+    "moved_student_rows": "Notes of what came from a further identifier",
     "legal_demands": "Register of legal demands",
     "disclosures": "Who saw what",
     "staff": "Accounts",

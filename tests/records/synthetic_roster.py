@@ -20,7 +20,8 @@ HEADERS = {
     "orgs.csv": "name,type",
     "academicSessions.csv": "title,type,startDate,endDate,schoolYear",
     "users.csv": (
-        "enabledUser,orgSourcedIds,role,username,givenName,familyName,email,grades,password"
+        "enabledUser,orgSourcedIds,role,username,givenName,familyName,email,grades,password,"
+        "identifier,userMasterIdentifier,userIds"
     ),
     "demographics.csv": "birthDate,sex,asian,white,hispanicOrLatinoEthnicity,countryOfBirthCode",
     "courses.csv": "title,courseCode",

@@ -124,6 +124,7 @@ RESOURCES: tuple[OneRosterResource, ...] = (
             "enabledUser": "enabledUser",
             "identifier": "identifier",
             "userMasterIdentifier": "userMasterIdentifier",
+            "userIds": "userIds.identifier",
             "orgSourcedIds": "orgs.sourcedId",
             "primaryOrgSourcedId": "primaryOrg.sourcedId",
         },

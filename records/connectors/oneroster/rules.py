@@ -17,8 +17,9 @@ What the rules decide where the standard leaves it open:
   days, classes missed become days by the rule of the source's profile.
 - A summer session is apart from the school year: its days are no school days, and a class in it is
   no enrollment at its school.
+- Users who are one child are one student (`persons.py`); what names a further user is theirs.
 - `enabledUser` says whether somebody can sign in (1.2: "the record is active but system access is
-  curtailed"). A student who cannot, and has no enrollment, has left and is left out.
+  curtailed"). A student who cannot by any user, and has no enrollment, has left and is left out.
 - Work that is exempt, missing or not submitted has no mark, whatever its score; an unfinished mark
   (partially graded, or 0 for work that is only submitted) is unknown, and so is one with a status
   that the profile does not list. A mark is the share of `resultValueMax`: extra credit takes it
@@ -54,8 +55,14 @@ from records.connectors.attendance.unknown_shares import UnknownShares
 from records.connectors.csv_files import CsvRecord, RowReader, quarantine_record
 from records.connectors.grade_levels import listed_grade_levels
 from records.connectors.oneroster.class_lines import CLASS_COLUMN, ClassLines
-from records.connectors.oneroster.demographics import FALSE_WORDS, RACE_COLUMNS, demographic_facts
+from records.connectors.oneroster.demographics import (
+    FALSE_WORDS,
+    RACE_COLUMNS,
+    demographic_facts,
+    sex_of,
+)
 from records.connectors.oneroster.marks import COURSES, RosterMarks, score_meaning
+from records.connectors.oneroster.persons import OWN_IDENTIFIERS, OneChild, Persons
 from records.connectors.oneroster.school_years import (
     MAX_SESSION_DAYS,
     AcademicSession,
@@ -132,7 +139,7 @@ FILES: dict[str, SourceFile] = {
         ("sourcedId", "givenName", "familyName"),
         (
             *("status", "role", "enabledUser", "grades", "grade", "orgSourcedIds"),
-            *("primaryOrgSourcedId", "identifier", "userMasterIdentifier"),
+            *("primaryOrgSourcedId", "userIds", *OWN_IDENTIFIERS),
         ),
         None,
     ),
@@ -200,9 +207,11 @@ _FLAGGED_STATUSES = (
 )
 """Flags of a result of version 1.2 that say that it has no mark, with their words."""
 _EXIT_DATE = canonical_table("school_enrollments").column("exit_date")
+_BIRTH_DATE = canonical_table("students").column("birth_date")
 _MARK = canonical_table("gradebook_entries").column("grade")
 _IDS_APART = re.compile(r"[\s,;\"'\[\]]+")
 _NAMED_VALUES = 8
+_NAMED_CONTRADICTIONS = 20
 _VALUE_LENGTH = 30
 
 
@@ -360,10 +369,14 @@ class _OwnGrade:
 
 @dataclass(frozen=True)
 class _Student:
-    """One record of a student: the columns of the row that it states, and where it is."""
+    """One record of a user who is a student: the columns of the row that it states, and where it
+    is.
+    """
 
+    user: str
     row: dict[str, Value]
     grade: _OwnGrade
+    is_enabled: bool
     file: str
     line: int
 
@@ -388,11 +401,6 @@ class _PieceOfWork:
     points_possible: float | None
 
 
-_NOTHING = ("", "null", "na", "none", "nil", "unknown", "tbd")
-_REPEATED = 5
-"""Equal digits, from which an identifier is one that somebody made up."""
-
-
 class OneRosterNormalizer:
     """Normalizes the records of one source into a sink."""
 
@@ -409,7 +417,9 @@ class OneRosterNormalizer:
         self.non_student_ids: set[str] = set()
         self.users_seen: Counter[str] = Counter()
         self.first_user_aside: str | None = None
-        self.same_person: dict[str, set[str]] = {}
+        self.persons = Persons()
+        self.aliases: Mapping[str, str] = {}
+        self.later_demographics: list[CsvRecord] = []
         self.roles: dict[str, list[OneRosterRole]] = {}
         self.school_years = SchoolYears()
         self.schools: list[str] = []
@@ -441,12 +451,15 @@ class OneRosterNormalizer:
         self._report_missing_files()
         self._roles()
         self._users()
+        self._read_demographics()
+        self._unite_users()
         self._courses()
         self._classes()
         self._enrollments()
         self._leave_out_disabled()
         self._refuse_without_students()
-        self._demographics()
+        for record in self.later_demographics:
+            self._demographics(record)
         self._characteristics()
         self._calendar()
         self._keep_students()
@@ -455,7 +468,7 @@ class OneRosterNormalizer:
         for file, name in EXTENSION_TABLES.items():
             if name == COURSES:
                 for record in self._lines(file):
-                    self.marks.add_course(record)
+                    self.marks.add_course(self._of_student(record, "userSourcedId"))
             else:
                 self._canonical_file(file, name, "userSourcedId")
         self.marks.finish()
@@ -484,7 +497,8 @@ class OneRosterNormalizer:
         for (student, _, year), enrollment in self.enrollments.items():
             if year == last_year[student]:
                 class_grades.setdefault(student, set()).add(enrollment.grade)
-        for student, records in self.students.items():
+        for student, of_users in self.students.items():
+            records = self.students[student] = self._of_current_user(student, of_users)
             of_classes = class_grades.get(student, set())
             for record in records:
                 grade = record.grade.level
@@ -510,6 +524,40 @@ class OneRosterNormalizer:
                 }
                 self.sink.derive("school_enrollments", row, stay.file, stay.line)
 
+    def _of_current_user(self, student: str, records: list[_Student]) -> list[_Student]:
+        """The records of the user by whom a student goes now; those of the others are counted.
+
+        It is one who can sign in, then one at whose school the student is enrolled longest, then
+        the one with the student's own identifier. A grade that it leaves open another may state.
+        """
+        users = dict.fromkeys(record.user for record in records)
+        if len(users) == 1:
+            return records
+        last_days: dict[str, str] = {}
+        for _, last, school in self._stays_of.get(student, ()):
+            last_days[school] = max(last, last_days.get(school, ""))
+        current = max(
+            records,
+            key=lambda record: (
+                record.is_enabled,
+                last_days.get(str(record.row["school_id"] or ""), ""),
+                record.user == student,
+                record.user,
+            ),
+        ).user
+        own = [record for record in records if record.user == current]
+        others = [record for record in records if record.user != current]
+        for record in others:
+            self.sink.use(record.file)
+        stated = [record.grade for record in (*own, *others) if record.grade.is_stated]
+        if len({grade.level for grade in stated}) > 1:
+            self.counted[
+                "students whose users state different grades; that of their current user counts"
+            ] += 1
+        if not stated or own[0].grade.is_stated:
+            return own
+        return [replace(record, grade=stated[0]) for record in own]
+
     def _lines(self, file: str) -> Iterable[CsvRecord]:
         return self.source.lines(file, required_columns(file, has_roles=self.has_roles))
 
@@ -532,6 +580,7 @@ class OneRosterNormalizer:
         """Read a file whose columns are those of a canonical table, into that table."""
         reader = RowReader(canonical_table(name), {"student_id": student_column})
         for record in self._lines(file):
+            record = self._of_student(record, student_column)
             try:
                 if name == "attendance_events":
                     record = self._with_code_explained(record)
@@ -669,10 +718,12 @@ class OneRosterNormalizer:
     def _users(self) -> None:
         table = canonical_table("students")
         for record in self._lines("users.csv"):
+            role, orgs = self._role_and_orgs(record.fields)
             if not self._is_live(record):
                 self.users_seen["deleted at the source"] += 1
+                if role == "student":
+                    self._add_deleted_user(record)
                 continue
-            role, orgs = self._role_and_orgs(record.fields)
             self.users_seen[role or "no role"] += 1
             if role != "student":
                 self.non_student_ids.add(record.fields["sourcedId"].strip())
@@ -694,15 +745,83 @@ class OneRosterNormalizer:
                 continue
             student = str(row["student_id"])
             row["school_id"] = self._school_now(orgs)
-            if record.fields.get("enabledUser", "").strip().lower() in FALSE_WORDS:
+            if _is_disabled(record.fields):
                 self.disabled.add(student)
-            for name in ("identifier", "userMasterIdentifier"):
-                text = record.fields.get(name, "").strip()
-                if not _stands_for_nothing(text):
-                    self.same_person.setdefault(f"{name} {text}", set()).add(student)
+            self._add_user(record, is_live=True)
+            grade = self._own_grade(record)
             self.students.setdefault(student, []).append(
-                _Student(row, self._own_grade(record), record.file, record.line_number)
+                _Student(
+                    student,
+                    row,
+                    grade,
+                    not _is_disabled(record.fields),
+                    record.file,
+                    record.line_number,
+                )
             )
+
+    def _add_deleted_user(self, record: CsvRecord) -> None:
+        """Take a deleted user as evidence, unless the identifier is one that is never stored."""
+        column = canonical_table("students").column("student_id")
+        try:
+            convert(column, record.fields["sourcedId"], "sourcedId")
+        except BadValue:
+            return
+        self._add_user(record, is_live=False)
+
+    def _add_user(self, record: CsvRecord, *, is_live: bool) -> None:
+        self.persons.add(
+            record.fields["sourcedId"].strip(),
+            record.fields,
+            (record.file, record.line_number),
+            is_live=is_live,
+            is_enabled=not _is_disabled(record.fields),
+        )
+
+    def _unite_users(self) -> None:
+        """Make those users one student who are one child; what contradicts itself is noted.
+
+        From here on a record that names a further identifier of a student is the student's.
+        """
+        decided = self.persons.decide(self.sink.known_students)
+        self.aliases = decided.aliases
+        self.sink.same_students(decided.aliases)
+        of_several = Counter(
+            student for user, student in decided.aliases.items() if user in self.students
+        )
+        for user, student in decided.aliases.items():
+            for record in self.students.pop(user, ()):
+                row = record.row | {"student_id": student}
+                self.students.setdefault(student, []).append(replace(record, row=row))
+        may_sign_in = {
+            student
+            for student in decided.aliases.values()
+            if any(record.user not in self.disabled for record in self.students.get(student, ()))
+        }
+        self.disabled = {self.aliases.get(user, user) for user in self.disabled} - may_sign_in
+        if of_several:
+            self.sink.note(
+                f"students who go by a further identifier too: {len(of_several):,}; these"
+                f" {of_several.total():,} users are aliases of theirs"
+            )
+        self._note_contradictions(decided)
+
+    def _note_contradictions(self, decided: OneChild) -> None:
+        for one in decided.contradictions[:_NAMED_CONTRADICTIONS]:
+            lines = ", ".join(str(line) for _, line in one.places)
+            users = redact(", ".join(sorted(one.users)))
+            self.sink.passing_note(
+                f"{one.places[0][0]}, lines {lines}: the users {users} have one {one.column}, and"
+                f" their {one.differ} differ, so they stay students of their own; correct the"
+                f" {one.column}, or the {one.differ} if it is one child"
+            )
+        if others := decided.contradictions[_NAMED_CONTRADICTIONS:]:
+            self.sink.note(f"{len(others):,} other groups of users contradict each other so")
+        for column, number in decided.of_no_child.items():
+            self.counted[
+                f"users who share {column} with users of other names; it is no number of one child"
+                " there and joins nobody"
+            ] = number
 
     def _role_and_orgs(self, fields: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
         """The role of a user, by `roles.csv` or by their own record, and their organizations.
@@ -810,7 +929,7 @@ class OneRosterNormalizer:
 
     def _student(self, record: CsvRecord, column: str) -> str | None:
         """The student of a record; None, and counted, when the identifier is not a student's."""
-        student = record.fields.get(column, "").strip()
+        student = self._student_of(record.fields.get(column, "").strip())
         if student in self.students:
             return student
         if student in self.non_student_ids:
@@ -827,37 +946,58 @@ class OneRosterNormalizer:
             )
         return None
 
+    def _of_student(self, record: CsvRecord, column: str) -> CsvRecord:
+        """The record with the student's own identifier in place of a further one."""
+        user = record.fields.get(column, "").strip()
+        if user not in self.aliases:
+            return record
+        return replace(record, fields={**record.fields, column: self.aliases[user]})
+
+    def _student_of(self, user: str) -> str:
+        return self.aliases.get(user, user)
+
     def _is_student(self, record: CsvRecord) -> bool:
         return self._student(record, "userSourcedId") is not None
 
-    def _demographics(self) -> None:
-        birth_date_column = canonical_table("students").column("birth_date")
+    def _read_demographics(self) -> None:
+        """Read demographics: at once, or later of users who may be one with another or be left out.
+
+        Birth date and sex say whether they are one.
+        """
+        suspects = self.persons.suspects()
         for record in self._lines("demographics.csv"):
-            key = (
-                "sourcedId" if record.fields.get("sourcedId") else "userSourcedId"
-            )  # the second is OneRoster 1.0's
             if not self._is_live(record):
                 continue
-            user = record.fields.get(key, "").strip()
-            is_known = user in self.students or user in self.left_out
-            if self.source.has_students_only and not is_known:
-                self.sink.ignore(record.file, "of somebody who is not one of the students")
-                continue
-            if (student := self._student(record, key)) is None:
-                continue
-            try:
-                born = convert(
-                    birth_date_column,
-                    record.fields.get("birthDate") or record.fields.get("birthdate"),
-                    "birthDate",
-                )
-            except BadValue as error:
-                self._quarantine_error(record, error)
-                continue
-            if isinstance(born, date):
-                self.birth_dates[student] = born
-            facts = demographic_facts(record.fields, partial(self._not_understood, record))
-            self._record_characteristics(student, record, facts)
+            user = record.fields.get(_user_column(record), "").strip()
+            if user in suspects:
+                sex = sex_of(record.fields.get("sex", ""), "sex", lambda column, text: None)
+                try:
+                    self.persons.add_facts(user, _birth_date(record), sex)
+                except BadValue:
+                    self.persons.add_facts(user, None, sex)  # it is quarantined later
+            if user in suspects or user in self.disabled:
+                self.later_demographics.append(record)
+            else:
+                self._demographics(record)
+
+    def _demographics(self, record: CsvRecord) -> None:
+        column = _user_column(record)
+        user = self._student_of(record.fields.get(column, "").strip())
+        is_known = user in self.students or user in self.left_out
+        if self.source.has_students_only and not is_known:
+            self.sink.ignore(record.file, "of somebody who is not one of the students")
+            return
+        if (student := self._student(record, column)) is None:
+            return
+        try:
+            born = _birth_date(record)
+        except BadValue as error:
+            self._quarantine_error(record, error)
+            return
+        if born is not None:
+            self.birth_dates[student] = born
+        facts = demographic_facts(record.fields, partial(self._not_understood, record))
+        self._record_characteristics(student, record, facts)
 
     def _record_characteristics(
         self, student: str, record: CsvRecord, values: Mapping[str, Value]
@@ -1132,12 +1272,6 @@ class OneRosterNormalizer:
         return stays
 
     def _note_what_was_counted(self) -> None:
-        shared = sum(len(users) for users in self.same_person.values() if len(users) > 1)
-        if shared:
-            self.counted[
-                "students who share their identifier with another student: one child may be here"
-                " as several"
-            ] = shared
         for what, number in self.counted.items():
             subject, _, rest = what.partition(";")
             self.sink.note(f"{subject}: {number:,}{f' ({rest.strip()})' if rest else ''}")
@@ -1154,11 +1288,24 @@ class OneRosterNormalizer:
             )
 
 
-def _stands_for_nothing(identifier: str) -> bool:
-    """Whether an identifier is empty, or what systems write for one: 0, 999999, NULL or N/A."""
-    plain = "".join(character for character in identifier.lower() if character.isalnum())
-    repeated = len(set(plain)) == 1 and (plain[0] == "0" or len(plain) >= _REPEATED)
-    return plain in _NOTHING or repeated
+def _is_disabled(fields: Mapping[str, str]) -> bool:
+    return fields.get("enabledUser", "").strip().lower() in FALSE_WORDS
+
+
+def _user_column(record: CsvRecord) -> str:
+    """The column of demographics that names the user: the second is OneRoster 1.0's."""
+    return "sourcedId" if record.fields.get("sourcedId") else "userSourcedId"
+
+
+def _birth_date(record: CsvRecord) -> date | None:
+    """The birth date of a record of demographics.
+
+    Raises:
+        BadValue: it is no date.
+    """
+    text = record.fields.get("birthDate") or record.fields.get("birthdate")
+    born = convert(_BIRTH_DATE, text, "birthDate")
+    return born if isinstance(born, date) else None
 
 
 def _ids(text: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from records.connectors.profiles.grades import (
 )
 from records.connectors.profiles.profile import IGNORED
 from records.connectors.protocol import Connector
+from records.identity.aliases import KnownStudents
 from records.system.progress import ProgressCallback
 
 _MARKS = ("course_grades", "gradebook_entries")
@@ -42,6 +43,7 @@ class CodeSurvey:
     """A sink that keeps no row and counts the codes that a connector meets."""
 
     counts: dict[tuple[str, str], Counter[tuple[str, bool]]] = field(default_factory=dict)
+    known_students: KnownStudents = field(default_factory=KnownStudents)
 
     def code(self, table: str, column: str, code: str, understood: bool) -> None:
         self.counts.setdefault((table, column), Counter())[code, understood] += 1
@@ -61,6 +63,10 @@ class CodeSurvey:
     def ignore(self, file: str, kind: str) -> None: ...
 
     def drop_column(self, file: str, column: str, kind: str) -> None: ...
+
+    def same_students(self, aliases: Mapping[str, str]) -> None: ...
+
+    def passing_note(self, text: str) -> None: ...
 
     def uses(self) -> list[CodeUse]:
         """Every code, by table and column, those not understood first and then by how often."""

@@ -450,34 +450,6 @@ def test_a_students_school_is_the_first_organization_that_is_one(
     assert (noted in report.notes) == (orgs == "d1")
 
 
-@pytest.mark.parametrize("text", ["0", "0000", "NULL", "N/A", "none", "-", "99999999", ""])
-def test_users_without_a_real_identifier_are_not_one_child(text: str, tmp_path: Path):
-    folder = write_csv(roster(3), tmp_path / "in", version="1.2")
-    (folder / "manifest.csv").unlink()
-    header, *users = (folder / "users.csv").read_text().splitlines()
-    lines = [f"{header},userMasterIdentifier", *(f"{user},{text}" for user in users)]
-    (folder / "users.csv").write_text("\n".join(lines) + "\n")
-    report = loaded(folder, tmp_path / "home")
-    assert report.rows["students"] == 3
-    assert not any("share their identifier" in note for note in report.notes)
-
-
-@pytest.mark.parametrize("name", ["identifier", "userMasterIdentifier"])
-def test_one_child_as_two_users_is_noted(name: str, tmp_path: Path):
-    folder = write_csv(roster(3), tmp_path / "in", version="1.2")
-    (folder / "manifest.csv").unlink()
-    header, *users = (folder / "users.csv").read_text().splitlines()
-    numbers = {"s0": "77", "s1": "77", "s2": "78", "t1": "78"}
-    users = [f"{user},{numbers[user.split(',')[0]]}" for user in users]
-    (folder / "users.csv").write_text("\n".join([f"{header},{name}", *users]) + "\n")
-    report = loaded(folder, tmp_path / "home")
-    assert report.rows["students"] == 3
-    assert report.notes[-1] == (
-        "students who share their identifier with another student: one child may be here as"
-        " several: 2"
-    )
-
-
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [

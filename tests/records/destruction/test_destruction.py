@@ -297,6 +297,8 @@ def test_the_certificate_says_what_was_removed_from_where_by_whom(
         "legal_holds": 0,
         "participant_candidates": 1,
         "participants": 1,
+        "student_aliases": 0,
+        "moved_student_rows": 0,
         "legal_demands": 0,
         "disclosures": 1,
     }
