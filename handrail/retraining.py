@@ -23,10 +23,12 @@ from handrail.settings import Settings
 from records.snapshots.snapshot import Snapshot
 from records.system.errors import UserError
 from records.system.progress import ProgressCallback
+from training.episodes.outcome import OutcomeDefinition
 from training.evaluation.model_comparison import Superiority
 from training.monitoring.drift_report import DriftReport, compute_drift_report
 from training.ranking.model_file import InvalidModelFile, read_model
 from training.ranking.ranker import BenefitRanker
+from training.registry.inputs import EpisodesLoader, KeptEpisodes
 from training.registry.model_card import JsonObject
 from training.registry.registry import (
     ModelVersion,
@@ -105,16 +107,16 @@ def retrain(
         DriftReferenceCorrupt: the champion's reference data are not as registered.
     """
     with _retrain_lock(settings.home):
-        snapshot = Snapshot.current(settings.home)
+        snapshot, load = Snapshot.current(settings.home), KeptEpisodes()
         version, trained = _train_if_needed(
-            snapshot, settings, behavior, seed, ranker, without, progress
+            snapshot, settings, behavior, seed, ranker, without, load, progress
         )
-        audit = _audit_if_missing(settings, version, progress)
+        audit = _audit_if_missing(settings, version, load, progress)
         champion = _usable_champion(settings.home)
         comparison = None
         if champion is not None and champion.version != version.version:
             comparison = stored_comparison(version, champion) or compare_versions(
-                snapshot, version, champion, settings.home, seed=seed, progress=progress
+                snapshot, version, champion, settings.home, seed=seed, load=load, progress=progress
             )
         better = champion is None or (
             comparison is not None and comparison["finding"] == Superiority.BETTER
@@ -130,7 +132,7 @@ def retrain(
             seed=seed,
             progress=progress,
         )
-        champion_verdict = _reaudit_champion(settings, champion, progress)
+        champion_verdict = _reaudit_champion(settings, champion, load, progress)
         result = NightlyResult(
             version.version,
             trained,
@@ -151,6 +153,7 @@ def _train_if_needed(
     seed: int,
     ranker: BenefitRanker | None,
     without: Sequence[str],
+    load: EpisodesLoader,
     progress: ProgressCallback,
 ) -> tuple[ModelVersion, bool]:
     """The newest version, and whether it was trained now: not if its inputs are unchanged."""
@@ -167,6 +170,7 @@ def _train_if_needed(
         behavior=behavior,
         seed=seed,
         ranker=ranker,
+        episodes=load(snapshot, OutcomeDefinition.of(home), behavior, progress),
         without=without,
         progress=progress,
         at=settings.now(),
@@ -174,7 +178,7 @@ def _train_if_needed(
 
 
 def _audit_if_missing(
-    settings: Settings, version: ModelVersion, progress: ProgressCallback
+    settings: Settings, version: ModelVersion, load: EpisodesLoader, progress: ProgressCallback
 ) -> Audit:
     """The version's audit. An existing one stays as it is: a signature may rest on it."""
     try:
@@ -182,12 +186,15 @@ def _audit_if_missing(
     except AuditError:
         audit = None
     if audit is None:
-        audit, _ = audit_version(settings, version.version, progress)
+        audit, _ = audit_version(settings, version.version, progress, load=load)
     return audit
 
 
 def _reaudit_champion(
-    settings: Settings, champion: ModelVersion | None, progress: ProgressCallback
+    settings: Settings,
+    champion: ModelVersion | None,
+    load: EpisodesLoader,
+    progress: ProgressCallback,
 ) -> Verdict | None:
     """Audit the champion again if its newest audit is older than the policy's days."""
     if champion is None:
@@ -196,7 +203,7 @@ def _reaudit_champion(
     max_age = timedelta(days=Policy.from_home(settings.home).reaudit_days)
     if newest is not None and settings.now() - newest.at < max_age:
         return None
-    audit, _ = audit_version(settings, champion.version, progress)
+    audit, _ = audit_version(settings, champion.version, progress, load=load)
     return audit.verdict
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from fairlearn.metrics import MetricFrame, mean_prediction
+from fairlearn.metrics import mean_prediction
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
@@ -157,10 +157,10 @@ def compare_groups(
 
 
 def group_rates(measure: Measure, values: pd.Series) -> dict[str, float]:
-    """What fairlearn's `MetricFrame` says of each group: the amount by what it is out of.
+    """What fairlearn's metric says of each group: the amount by what it is out of.
 
-    Rows that count alike are given to it once, with their number as the weight: it is slow on many
-    rows.
+    It is asked group by group, as its `MetricFrame` asks it, which takes ten times as long to set
+    up as a metric takes to compute.
     """
     included = measure.denominator > 0
     if not included.any():
@@ -175,14 +175,10 @@ def group_rates(measure: Measure, values: pd.Series) -> dict[str, float]:
     )
     if measure.is_count:
         rows = rows.groupby(["group", "share"])["weight"].sum().reset_index()
-    by_group = MetricFrame(
-        metrics=mean_prediction,
-        y_true=np.zeros(len(rows)),
-        y_pred=rows["share"],
-        sensitive_features=rows["group"],
-        sample_params={"sample_weight": rows["weight"]},
-    ).by_group
-    return {str(group): float(rate) for group, rate in by_group.items()}
+    return {
+        str(group): float(mean_prediction(own["share"], own["share"], sample_weight=own["weight"]))
+        for group, own in rows.groupby("group")
+    }
 
 
 def _comparisons_by(

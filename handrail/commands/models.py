@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -47,9 +46,10 @@ from records.checks.confirmations import load_doubts
 from records.snapshots.snapshot import Snapshot
 from records.staff.viewer import Viewer
 from records.system.progress import ProgressCallback
-from training.episodes.episodes import Episodes, build_episodes
+from training.episodes.episodes import Episodes
 from training.episodes.outcome import OutcomeDefinition
 from training.ranking.model_file import InvalidModelFile, RankerModel, read_model
+from training.registry.inputs import EpisodesLoader, load_episodes
 from training.registry.registry import (
     EVALUATION_FILE,
     ModelVersion,
@@ -261,19 +261,21 @@ def audit_version(
     *,
     approvals: ApprovalService | None = None,
     episodes: Episodes | None = None,
+    load: EpisodesLoader = load_episodes,
 ) -> tuple[Audit, Path]:
-    """Audit a version as of the last date on record; returns the audit and its report's file."""
+    """Audit a version as of the last date on record; returns the audit and its report's file.
+
+    Args:
+        episodes: those of the current snapshot, where they are built already.
+        load: how they are built else.
+    """
     approvals, rules = approvals or approval_service(settings), AlertRules.of(settings.home)
     snapshot = Snapshot.current(settings.home)
     registered = model_version(settings.home, version)
     model = read_model(registered.file, registered.sha256)
     if episodes is None:
-        episodes = build_episodes(
-            snapshot,
-            behavior=uses_discipline(model),
-            outcome=OutcomeDefinition.of(settings.home),
-            progress=partial(progress, "building episodes"),
-        )
+        outcome = OutcomeDefinition.of(settings.home)
+        episodes = load(snapshot, outcome, uses_discipline(model), progress)
     progress("evaluating past supports", 0, 1)
     past = holdout_evaluation(registered, episodes)
     progress("evaluating past supports", 1, 1)

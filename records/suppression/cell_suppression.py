@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -405,6 +406,23 @@ class _Subtables:
             tuple(cells),
         )
 
+    @cached_property
+    def outermost(self) -> npt.NDArray[np.int64]:
+        """For each count the place of the one that it is counted in, and is itself in no other."""
+        place = {name: at for at, name in enumerate(self.names)}
+        above: dict[CountName, CountName] = {}
+        for part, whole in self.subsets:
+            above.setdefault(part, whole)
+            above.setdefault(complement(part, whole), whole)
+        found = []
+        for name in self.names:
+            passed = {name}
+            while name in above and above[name] not in passed:
+                name = above[name]
+                passed.add(name)
+            found.append(place[name])
+        return np.array(found, dtype=np.int64)
+
     def only(self, names: Collection[CountName]) -> _Subtables:
         """Of some counts."""
         known = set(names)
@@ -484,7 +502,6 @@ class _Attacker:
             for whole, parts in tables.totals
         ]
         self.equal, self.at_most = _rows(equal, len(place)), _rows(at_most, len(place))
-        self.outermost = self._outermost()
 
     def furthest(self, at: int, sign: int) -> tuple[float, Numbers | None, set[TableCell]]:
         """The greatest (sign 1) or least (-1) that one count may be, all counts then, and the cells
@@ -512,7 +529,7 @@ class _Attacker:
         """
         places, size = np.array(list(goals)), len(self.place)
         liking = (
-            chance.random(size)[self.outermost[places]] ** STEEPNESS
+            chance.random(size)[self.tables.outermost[places]] ** STEEPNESS
             + chance.random(len(goals)) * NOISE
         )
         moved = csr_array(
@@ -526,21 +543,6 @@ class _Attacker:
         weights = np.concatenate([np.zeros(size), -sign * (liking + NOISE)])
         found = _program(weights, at_most, equal, np.vstack([self.bounds, ends]))
         return _solved(found)[:size]
-
-    def _outermost(self) -> npt.NDArray[np.int64]:
-        """For each count the one that it is counted in, and is itself in no other."""
-        above: dict[CountName, CountName] = {}
-        for part, whole in self.tables.subsets:
-            above.setdefault(part, whole)
-            above.setdefault(complement(part, whole), whole)
-        found = []
-        for name in self.tables.names:
-            passed = {name}
-            while name in above and above[name] not in passed:
-                name = above[name]
-                passed.add(name)
-            found.append(self.place[name])
-        return np.array(found, dtype=np.int64)
 
 
 def _by_names(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
+from typing import Protocol
 
 import pandas as pd
 
@@ -28,6 +29,45 @@ def load_episodes(
     """All episodes of a snapshot, with progress reported by decision day."""
     by_day = partial(progress, "looking back at decision days")
     return build_episodes(snapshot, behavior=behavior, outcome=outcome, progress=by_day)
+
+
+class EpisodesLoader(Protocol):
+    """Gives the episodes of a snapshot: `load_episodes`, or what keeps those it has given."""
+
+    def __call__(
+        self,
+        snapshot: Snapshot,
+        outcome: OutcomeDefinition,
+        behavior: bool,
+        progress: ProgressCallback,
+    ) -> Episodes:
+        """All episodes of a snapshot, with progress reported by decision day."""
+
+
+class KeptEpisodes:
+    """Loads each snapshot's episodes once, however many steps of a job ask for them.
+
+    It holds them as long as it lives, so that it should live no longer than the job.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[Hashable, ...], Episodes] = {}
+
+    def __call__(
+        self,
+        snapshot: Snapshot,
+        outcome: OutcomeDefinition,
+        behavior: bool,
+        progress: ProgressCallback,
+    ) -> Episodes:
+        """All episodes of a snapshot; no progress is reported of those kept.
+
+        Those of another list of supports, or of another outcome, are built anew.
+        """
+        key = snapshot, snapshot.supports, outcome.sha256, behavior
+        if key not in self._kept:
+            self._kept[key] = load_episodes(snapshot, outcome, behavior, progress)
+        return self._kept[key]
 
 
 def load_programs(snapshot: Snapshot) -> pd.DataFrame:

@@ -18,7 +18,13 @@ from training.evaluation.model_comparison import (
 )
 from training.ranking.model_file import RankerModel, read_model
 from training.ranking.ranker import BenefitRanker
-from training.registry.inputs import ProgressCallback, load_episodes, load_programs, no_progress
+from training.registry.inputs import (
+    EpisodesLoader,
+    ProgressCallback,
+    load_episodes,
+    load_programs,
+    no_progress,
+)
 from training.registry.model_card import JsonObject
 from training.registry.registry import EVALUATION_FILE, ModelVersion
 
@@ -92,6 +98,7 @@ def compare_versions(
     home: Path,
     *,
     seed: int = 0,
+    load: EpisodesLoader = load_episodes,
     progress: ProgressCallback = no_progress,
 ) -> JsonObject:
     """A candidate against a champion on the same episodes and capacity, stored with the candidate.
@@ -106,7 +113,7 @@ def compare_versions(
     behavior = any(
         bool(model.manifest.get("behavior")) for model in (candidate_model, champion_model)
     )
-    episodes = load_episodes(snapshot, OutcomeDefinition.of(home), behavior, progress)
+    episodes = load(snapshot, OutcomeDefinition.of(home), behavior, progress)
     progress("comparing", 0, 1)
     comparison = compare_models(
         episodes, load_programs(snapshot), candidate_model, champion_model, seed=seed
