@@ -29,6 +29,8 @@ from records.database.tables import (
     OptOutRow,
     ParticipantCandidateRow,
     ParticipantRow,
+    ReferralRow,
+    ReferralStepRow,
 )
 from records.snapshots.rewriting import count_quarantined_mentions
 from records.snapshots.snapshot import NoSnapshot, Snapshot
@@ -38,6 +40,8 @@ DERIVED_FOLDERS = ("features",)
 """Folders of a home whose files are computed from records, and computed again when needed."""
 
 STUDENT_ROWS = (
+    ReferralStepRow,
+    ReferralRow,
     ConsentRow,
     OptOutRow,
     DecisionRow,
@@ -47,7 +51,8 @@ STUDENT_ROWS = (
     ParticipantCandidateRow,
     ParticipantRow,
 )
-"""Tables of the database whose rows are deleted with the student."""
+"""Tables of the database whose rows are deleted with the student, those that refer to others
+first."""
 
 _STUDENT_TABLES = frozenset(name for name, canonical in TABLES.items() if canonical.is_student)
 
