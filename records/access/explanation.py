@@ -1,9 +1,9 @@
 """Why a person can or cannot see each category of a student's record, and where that is written.
 
 The conditions are those of `records.access.scope`, checked one by one for one student, and the
-results agree with it. A category is visible if one access path to it is open: an agreement, an
-emergency, or being the district. If none is, the reason is the first condition that failed on the
-path that got furthest.
+results agree with it. A category is visible if one access path to it is open: an agreement, a
+referral, an emergency, or being the district. If none is, the reason is the first condition that
+failed on the path that got furthest.
 
 An explanation reveals enrollments and consents, so it is for the district only.
 """
@@ -35,6 +35,8 @@ from records.permissions.destructions_in_progress import (
 from records.permissions.emergencies import Emergency
 from records.permissions.legal_holds import Hold
 from records.permissions.opt_outs import OptOut
+from records.referrals.referrals import ANSWER_WITHIN, Referral, opening_to, referrals_to
+from records.referrals.states import State
 from records.snapshots.queries import (
     TableProvider,
     compile_query,
@@ -174,7 +176,7 @@ def explain_access(
     if not existing_students(snapshot, [student_id]):
         raise UnknownStudent("no student in the records has this ID")
     account = _account_condition(database, viewer)
-    facts = _read_facts(viewer, student_id, database, snapshot)
+    facts = _read_facts(viewer, student_id, database, snapshot, now.date())
     return Explanation(
         viewer,
         student_id,
@@ -215,10 +217,14 @@ class _Facts:
     holds: list[Hold]
     consents: list[Consent]
     emergencies: list[Emergency]
+    referrals: list[Referral]
+    open_referrals: frozenset[int]
     unfinished_destruction: UnfinishedDestruction | None
 
 
-def _read_facts(viewer: Viewer, student_id: str, database: Database, snapshot: Snapshot) -> _Facts:
+def _read_facts(
+    viewer: Viewer, student_id: str, database: Database, snapshot: Snapshot, today: date
+) -> _Facts:
     enrollments = compile_query(_enrollments, viewer.organization_id).arrow(
         snapshot, students_param([student_id])
     )
@@ -242,6 +248,12 @@ def _read_facts(viewer: Viewer, student_id: str, database: Database, snapshot: S
             )
             if emergency.organization_id == viewer.organization_id
         ],
+        referrals=referrals_to(database, viewer.organization_id, student_id),
+        open_referrals=frozenset(
+            referral.number
+            for referral in opening_to(database, viewer.organization_id, today)
+            if referral.student_id == student_id
+        ),
         unfinished_destruction=unfinished_destruction_of(database, student_id),
     )
 
@@ -270,8 +282,15 @@ def _access_paths(
         _agreement_path(first, stored, viewer.role, category, facts, now.date())
         for stored in facts.agreements
     ]
+    by_referral = [
+        _agreement_path(first, stored, viewer.role, category, facts, now.date(), referral)
+        for referral in facts.referrals
+        for stored in facts.agreements
+        if referral.program_id in stored.agreement.programs
+    ]
     return (
         *(by_agreement or [_path("no agreement", first, _NO_AGREEMENT)]),
+        *by_referral,
         *(_emergency_path(first, emergency, category, now) for emergency in facts.emergencies),
     )
 
@@ -288,14 +307,25 @@ def _agreement_path(
     category: Category,
     facts: _Facts,
     today: date,
+    referral: Referral | None = None,
 ) -> AccessPath:
+    """What an agreement opens of a student who is enrolled in one of its programs, or referred."""
     agreement = stored.agreement
     opens = grants = _grants_condition(agreement, category)
+    if referral is None:
+        grounds: tuple[AccessCondition, ...] = (
+            _enrollment_condition(agreement, facts.enrollments, today),
+        )
+    else:
+        grounds = (
+            _referral_condition(referral, facts.open_referrals),
+            _named_role_condition(referral, category),
+        )
     conditions = (
         *first,
         *_validity_conditions(stored, today),
         _legal_basis_condition(agreement),
-        _enrollment_condition(agreement, facts.enrollments, today),
+        *grounds,
         _opt_out_condition(facts.opt_outs, today),
         _hold_condition(facts.holds),
         grants,
@@ -311,6 +341,8 @@ def _agreement_path(
             written=f"{grants.written}; {consent.written}",
         )
     name = f"agreement {agreement.agreement_id}, version {agreement.version}"
+    if referral is not None:
+        name = f"referral {referral.number}, {name}"
     return AccessPath(name, agreement.sha256, conditions, opens)
 
 
@@ -449,6 +481,31 @@ def _enrollment_condition(
         holds=active is not None,
         answer=f"{_yes(active is not None)}: {answer}",
         written=_agreement_line(agreement, "programs", program),
+    )
+
+
+def _referral_condition(referral: Referral, open_referrals: frozenset[int]) -> AccessCondition:
+    is_open = referral.number in open_referrals
+    answer = f"{_yes(is_open)}: {referral.state.replace('_', ' ')} since {_moment(referral.since)}"
+    if not is_open and referral.state is State.SENT:
+        answer += (
+            f", and not answered within {ANSWER_WITHIN.days} days, or the family's consent ended"
+        )
+    return AccessCondition(
+        asked="Is the referral open?",
+        holds=is_open,
+        answer=answer,
+        written=f"Referral {referral.number}",
+    )
+
+
+def _named_role_condition(referral: Referral, category: Category) -> AccessCondition:
+    holds = category in ROLE_CATEGORIES[referral.role]
+    return AccessCondition(
+        asked="May the role that the referral names see it?",
+        holds=holds,
+        answer=f"{_yes(holds)}: {_role_name(referral.role)}",
+        written=f"Referral {referral.number}",
     )
 
 

@@ -1,9 +1,10 @@
 """The one place that decides which students and categories a viewer may see now.
 
 A scope is worked out anew for each request, from the account, the agreements in force, the role,
-program enrollment, consents, opt-outs, legal holds, emergencies and destructions. This module only
-combines their rules; each belongs to a module of `records.permissions`. Every reading of a student
-takes a `Scope`, through `records.access.scoped_records`.
+program enrollment, referrals, consents, opt-outs, legal holds, emergencies and destructions. This
+module only combines their rules; each belongs to a module of `records.permissions` or
+`records.referrals`. Every reading of a student takes a `Scope`, through
+`records.access.scoped_records`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from records.permissions.agreements import (
     agreements_in_force,
 )
 from records.permissions.emergencies import Emergency
+from records.referrals.referrals import OpenReferral, opening_to
 from records.snapshots.queries import (
     DateLike,
     TableProvider,
@@ -76,7 +78,10 @@ def scope_for(
         grants = _all_students(snapshot, "the district's own records", ALL_CATEGORIES)
     elif viewer.role in PARTNER_ROLES:
         grants = _grants_by_agreement(viewer, database, snapshot, now.date())
-        for student, grant in _grants_by_emergency(viewer, database, snapshot, now):
+        for student, grant in (
+            *_grants_by_referral(viewer, database, snapshot, now.date()),
+            *_grants_by_emergency(viewer, database, snapshot, now),
+        ):
             grants[student] = (*grants.get(student, ()), grant)
     else:
         return nothing
@@ -124,8 +129,8 @@ def _all_students(
 def _grants_by_agreement(
     viewer: Viewer, database: Database, snapshot: Snapshot, today: date
 ) -> dict[str, tuple[Grant, ...]]:
-    """What agreements open, without students whom an opt-out or a legal hold closes."""
-    closed = opt_outs.in_force(database, today) | legal_holds.in_force(database)
+    """What agreements open of those enrolled, without students whom the family or a hold closes."""
+    closed = _closed_to_partners(database, today)
     consented = consents.in_force(database, viewer.organization_id, today)
     grants: dict[str, tuple[Grant, ...]] = {}
     for agreement in agreements_in_force(database, viewer.organization_id, today):
@@ -136,6 +141,57 @@ def _grants_by_agreement(
             if grant.categories:
                 grants[student] = (*grants.get(student, ()), grant)
     return grants
+
+
+def _grants_by_referral(
+    viewer: Viewer, database: Database, snapshot: Snapshot, today: date
+) -> list[tuple[str, Grant]]:
+    """What open referrals show: what an agreement that covers their program opens."""
+    opening = opening_to(database, viewer.organization_id, today)
+    if not opening:
+        return []
+    existing = existing_students(snapshot, [referral.student_id for referral in opening])
+    allowed = existing - _closed_to_partners(database, today)
+    consented = consents.in_force(database, viewer.organization_id, today)
+    agreements = [
+        agreement
+        for agreement in agreements_in_force(database, viewer.organization_id, today)
+        if agreement.legal_basis in PER_STUDENT_BASES
+    ]
+    granted = [
+        (
+            referral.student_id,
+            _referral_grant(
+                referral,
+                agreement,
+                viewer.role,
+                consented.get(referral.student_id, frozenset()),
+            ),
+        )
+        for referral in opening
+        if referral.student_id in allowed
+        for agreement in agreements
+        if referral.program_id in agreement.programs
+    ]
+    return [(student, grant) for student, grant in granted if grant.categories]
+
+
+def _referral_grant(
+    referral: OpenReferral, agreement: Agreement, role: Role, consented: frozenset[Category]
+) -> Grant:
+    """An agreement as it applies to a referred student, in the role that the referral names."""
+    grant = _agreement_grant(agreement, role, consented)
+    return replace(
+        grant,
+        purpose=f"Referral {referral.number}: {grant.purpose}",
+        categories=grant.categories & ROLE_CATEGORIES[referral.role],
+        supports=grant.supports if referral.role is Role.CASEWORKER else (),
+    )
+
+
+def _closed_to_partners(database: Database, today: date) -> frozenset[str]:
+    """Students whom an opt-out or a legal hold keeps from every partner."""
+    return frozenset(opt_outs.in_force(database, today) | legal_holds.in_force(database))
 
 
 def _agreement_grant(agreement: Agreement, role: Role, consented: frozenset[Category]) -> Grant:

@@ -476,3 +476,35 @@ class ConfirmedFigureRow(OrmTable):
     reason: Mapped[str] = mapped_column(Text)
     taken_back_by: Mapped[str | None] = mapped_column(String(40))
     taken_back_at: Mapped[datetime | None]
+
+
+class ReferralRow(OrmTable):
+    """A student proposed for a program (`records.referrals`); `state` and `since` repeat the last
+    step for the PostgreSQL policies.
+    """
+
+    __tablename__ = "referrals"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    student_id: Mapped[str] = mapped_column(String(80), index=True)
+    program_id: Mapped[str] = mapped_column(String(80))
+    organization_id: Mapped[str] = mapped_column(
+        ForeignKey("organizations.organization_id"), index=True
+    )
+    role: Mapped[str] = mapped_column(String(40))
+    sender_id: Mapped[str] = mapped_column(String(80), index=True)
+    state: Mapped[str] = mapped_column(String(20), index=True)
+    since: Mapped[datetime]
+    consent_id: Mapped[int | None] = mapped_column(ForeignKey("consents.id"))
+
+
+class ReferralStepRow(OrmTable):
+    """One step of a referral: who moved it, when, to which state and why. Only ever added."""
+
+    __tablename__ = "referral_steps"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    referral_id: Mapped[int] = mapped_column(ForeignKey("referrals.id"), index=True)
+    student_id: Mapped[str] = mapped_column(String(80), index=True)
+    at: Mapped[datetime]
+    user_id: Mapped[str] = mapped_column(String(40))
+    state: Mapped[str] = mapped_column(String(20))
+    reason: Mapped[str] = mapped_column(String(40))

@@ -30,6 +30,8 @@ from records.database.tables import (
     OptOutRow,
     ParticipantCandidateRow,
     ParticipantRow,
+    ReferralRow,
+    ReferralStepRow,
     StudentAliasRow,
 )
 from records.snapshots.rewriting import count_quarantined_mentions
@@ -40,6 +42,8 @@ DERIVED_FOLDERS = ("features",)
 """Folders of a home whose files are computed from records, and computed again when needed."""
 
 STUDENT_ROWS = (
+    ReferralStepRow,
+    ReferralRow,
     ConsentRow,
     OptOutRow,
     DecisionRow,
@@ -51,7 +55,8 @@ STUDENT_ROWS = (
     StudentAliasRow,
     MovedStudentRow,
 )
-"""Tables of the database whose rows are deleted with the student."""
+"""Tables of the database whose rows are deleted with the student, those that refer to others
+first."""
 
 _STUDENT_TABLES = frozenset(name for name, canonical in TABLES.items() if canonical.is_student)
 

@@ -214,6 +214,11 @@ def in_force(database: Database, organization_id: str, day: date) -> dict[str, f
     return opened
 
 
+def consent_counts(row: ConsentRow, today: date) -> bool:
+    """Whether the consent in a row of the database is in force on this day."""
+    return _consent(row).counts(today)
+
+
 def require_known_student(scope: Scope, student_id: str) -> None:
     """Refuse a student who is not in the records.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from records.access.publication import newest_publication, publish_snapshot
 from records.access.scope import scope_for
@@ -26,6 +26,8 @@ from records.database.tables import (
     LegalHoldRow,
     OptOutRow,
     OrganizationRow,
+    ReferralRow,
+    ReferralStepRow,
     StaffRow,
     UnfinishedDestructionRow,
 )
@@ -35,6 +37,8 @@ from records.permissions.agreements import (
     revoke_agreement,
     save_agreement,
 )
+from records.referrals.referrals import ANSWER_WITHIN, NAMED_ROLES
+from records.referrals.states import State
 from records.snapshots.snapshot import Snapshot
 from records.staff.viewer import DISTRICT, Role, Viewer
 from records.system.clock import to_utc
@@ -204,6 +208,14 @@ def draw_access_rules(rng: np.random.Generator, database: Database, students: in
     with database.session() as session:
         for number in range(students):
             session.add_all(_closings_and_openings(rng, f"s{number:03d}", viewers))
+    with database.session() as session:
+        consents = list(session.scalars(select(ConsentRow)))
+        for number in range(students):
+            if rng.random() < 0.6:
+                referral = _referral(rng, f"s{number:03d}", consents)
+                session.add(referral)
+                session.flush()
+                session.add(_last_step(referral))
     return viewers
 
 
@@ -394,6 +406,37 @@ def _consent(rng: np.random.Generator, student: str) -> ConsentRow:
         signed_on=_near(rng) - _days(rng),
         expires_on=_near(rng) + _days(rng),
         revoked_on=_near(rng) if rng.random() < 0.2 else None,
+    )
+
+
+def _referral(rng: np.random.Generator, student: str, consents: list[ConsentRow]) -> ReferralRow:
+    """A referral in any state, often near the end of the time to answer it."""
+    program = str(rng.choice(list(PROGRAMS)))
+    of_family = [
+        consent.id
+        for consent in consents
+        if (consent.student_id, consent.organization_id) == (student, PROGRAMS[program])
+    ]
+    return ReferralRow(
+        student_id=student if rng.random() < 0.95 else "nobody",
+        program_id=program,
+        organization_id=PROGRAMS[program],
+        role=str(rng.choice(NAMED_ROLES)),
+        sender_id=DISTRICT,
+        state=str(rng.choice([State.SENT, *State])),
+        since=datetime.combine(_near(rng) - ANSWER_WITHIN, NOON.time()),
+        consent_id=of_family[0] if of_family and rng.random() < 0.6 else None,
+    )
+
+
+def _last_step(referral: ReferralRow) -> ReferralStepRow:
+    return ReferralStepRow(
+        referral_id=referral.id,
+        student_id=referral.student_id,
+        at=referral.since,
+        user_id="somebody",
+        state=referral.state,
+        reason="",
     )
 
 

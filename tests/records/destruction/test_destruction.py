@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from records.access.explanation import explain_access
 from records.access.publication import publish_snapshot
@@ -31,6 +32,8 @@ from records.database.tables import (
     OrmTable,
     ParticipantCandidateRow,
     ParticipantRow,
+    ReferralRow,
+    ReferralStepRow,
     StaffRow,
     WebSessionRow,
 )
@@ -126,6 +129,31 @@ def rows() -> dict[str, list[dict[str, Value]]]:
     }
 
 
+def _refer(session: Session, student: str) -> None:
+    referral = ReferralRow(
+        student_id=student,
+        program_id="p1",
+        organization_id="tutors",
+        role="caseworker",
+        sender_id=DISTRICT,
+        state="sent",
+        since=NOW,
+        consent_id=None,
+    )
+    session.add(referral)
+    session.flush()
+    session.add(
+        ReferralStepRow(
+            referral_id=referral.id,
+            student_id=student,
+            at=NOW,
+            user_id="u",
+            state="sent",
+            reason="",
+        )
+    )
+
+
 def fill(home: Path, database: Database) -> tuple[Viewer, Viewer]:
     """Fill a home so that every store holds the child.
 
@@ -166,6 +194,8 @@ def fill(home: Path, database: Database) -> tuple[Viewer, Viewer]:
     add_consent(database, "s2", Category.HOUSING)
     with database.session() as session:
         session.add(OptOutRow(student_id=CHILD, since=TODAY, ended=TODAY))
+        for student in (CHILD, "s2"):
+            _refer(session, student)
         session.add(
             DecisionRow(
                 at=NOW,
@@ -289,6 +319,8 @@ def test_the_certificate_says_what_was_removed_from_where_by_whom(
         "older snapshots": 1,
         "mirror of sis": 2,
         "features": 1,
+        "referral_steps": 1,
+        "referrals": 1,
         "consents": 1,
         "opt_outs": 1,
         "decisions": 1,
