@@ -59,7 +59,8 @@ _SURE_MONTHS_PER_SLIP = 10
 _EMPTY = b' \t\r\n,;|"'
 _INVISIBLE = re.compile("[\u200b\u200e\u200f\u2060\ufeff]")
 """Signs without width that no word is told apart by, as left where files were put together."""
-_TEXT_FORMULA = re.compile(r'="([^"]*)"')
+_TEXT_FORMULA = re.compile(r'(?<![^,;\t|])="([^"]*)"(?=[,;\t|\r\n]|$)')
+_QUOTED_TEXT_FORMULA = re.compile(r'"=""([^"]*)"""')
 """How exports tell Excel that a number is a text."""
 _TEXT_MARK = re.compile(r"\s*'(?=[0-9])")
 """How a spreadsheet shows that a number is a text."""
@@ -515,7 +516,7 @@ def parse_csv_line(text: str, separator: str = ",") -> list[str]:
     if '"' not in text:
         return text.split(separator)
     if '="' in text:
-        text = _TEXT_FORMULA.sub(r'"\1"', text)
+        text = _TEXT_FORMULA.sub(r'"\1"', _QUOTED_TEXT_FORMULA.sub(r'"\1"', text))
     if f'{separator} "' in text:
         try:
             return _fields(text, separator, skips_blanks=True)

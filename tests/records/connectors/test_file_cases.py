@@ -463,6 +463,7 @@ def test_with_semicolons_a_month_that_stands_first_must_be_shown(tmp_path: Path)
     "users",
     [
         USERS.replace("\n1,", '\n="1",'),
+        USERS.replace("\n1,", '\n"=""1""",'),
         USERS.replace("\n1,", "\n'1,"),
         USERS.replace("\n2,", "\n\ufeff2,"),
         USERS.replace("\n2,", "\n\u200b2,"),
