@@ -58,6 +58,16 @@ _TIME = r"(?:[T ]+[0-9]{1,2}:[0-9]{2}.*|Z|[+-][0-9]{2}:?[0-9]{2})?"
 _ISO_DATE = re.compile(rf"([0-9]{{4}})-([0-9]{{2}})-([0-9]{{2}}){_TIME}")
 _BASIC_DATE = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})")
 _US_DATE = re.compile(rf"([0-9]{{1,2}})([/-])([0-9]{{1,2}})\2([0-9]{{4}}){_TIME}")
+_NAMED_MONTH = re.compile(rf"([0-9]{{1,2}})-([A-Za-z]{{3}})-([0-9]{{4}}){_TIME}")
+_NAMED_SHORT_YEAR = re.compile(rf"[0-9]{{1,2}}-[A-Za-z]{{3}}-[0-9]{{2}}{_TIME}")
+_MONTH_NAMES = "jan feb mar apr may jun jul aug sep oct nov dec"
+_SLASHED_ISO = re.compile(rf"([0-9]{{4}})/([0-9]{{1,2}})/([0-9]{{1,2}}){_TIME}")
+_DAY_NUMBER = re.compile(r"[1-9][0-9]{4}(?:\.[0-9]+)?")
+_NO_VALUE = {"null", "\\n", "n/a", "na", "#n/a", "none", "-", "--", "0000-00-00"}
+"""How databases and spreadsheets write that there is no value, where none is a word."""
+_NO_IDENTIFIER = {"null", "\\n", "n/a", "#n/a", "-", "--"}
+_FORMULA_ERRORS = {"#ref!", "#value!", "#name?", "#div/0!", "#null!", "#num!"}
+_REWRITTEN = re.compile(r"([0-9]+)\.0+")
 _SHORT_YEAR = re.compile(rf"[0-9]{{1,2}}([/.-])[0-9]{{1,2}}\1[0-9]{{2}}{_TIME}")
 _SHORTENED = re.compile(r"(?:^|,)\s*[0-9]+(?:[.,][0-9]+)?E\+[0-9]+\s*(?:,|$)", re.IGNORECASE)
 _MONTHS = 12
@@ -80,7 +90,8 @@ def convert(column: Column, text: str | None, source_name: str | None = None) ->
 
     A date is written as ISO 8601 writes it, with or without a time of day, which is dropped as the
     source writes it, whatever its zone; or with month, day and a year of four digits, as in
-    2/14/2026 (districts of the United States write the month first).
+    2/14/2026 (districts of the United States write the month first), or its name, as in
+    14-Feb-2026. "NULL", "N/A" or "-" in a column of dates, numbers or yes and no is no value.
 
     Args:
         source_name: what the source calls the column, for messages.
@@ -95,6 +106,16 @@ def convert(column: Column, text: str | None, source_name: str | None = None) ->
         if column.required:
             raise BadValue(name, f"{name} is empty, and a row needs it")
         return None
+    folded = stripped.casefold()
+    is_identifier = column.name.endswith(_IDENTIFIER)
+    if folded in (_NO_IDENTIFIER if is_identifier else _no_value_words(column)):
+        if column.required:
+            raise BadValue(name, f"{name} is {stripped!r}, which is no value, and a row needs one")
+        return None
+    if folded in _FORMULA_ERRORS:
+        raise BadValue(
+            name, f"{name} is {stripped!r}, the error of a spreadsheet's formula; mend it there"
+        )
     if holds_ssn(stripped):
         raise BadValue(name, f"{name} holds a number shaped like a social security number")
     if column.values and stripped not in column.values:
@@ -108,9 +129,15 @@ def convert(column: Column, text: str | None, source_name: str | None = None) ->
         return _bool(name, stripped)
     if column.type == pa.int32() or column.type == pa.float64():
         return _number(column, name, stripped)
-    if column.name.endswith(_IDENTIFIER):
+    if is_identifier:
         refuse_shortened(name, stripped)
     return stripped
+
+
+def _no_value_words(column: Column) -> Container[str]:
+    """The words that say that a column has no value: none where any word may be one."""
+    is_text = column.type == pa.string() or bool(column.values)
+    return () if is_text else _NO_VALUE
 
 
 def refuse_shortened(name: str, text: str) -> None:
@@ -137,6 +164,12 @@ def lost_zeros_hint(identifier: str, known: Container[str]) -> str:
         A half-sentence that begins with a semicolon; empty where no known identifier, or more than
         one, is the same but for zeros in front.
     """
+    rewritten = _REWRITTEN.fullmatch(identifier)
+    if rewritten is not None and rewritten[1] in known:
+        return (
+            f"; as {rewritten[1]!r} it would be one: a spreadsheet has written it as a decimal"
+            " number, so export the file anew with the column as text"
+        )
     if not (identifier.isascii() and identifier.isdigit()):
         return ""
     padded = ("0" * zeros + identifier for zeros in range(1, _MOST_LOST_ZEROS + 1))
@@ -177,6 +210,12 @@ def _day(name: str, text: str) -> date:
     iso = _ISO_DATE.fullmatch(text) or _BASIC_DATE.fullmatch(text)
     if iso is not None:
         return date(int(iso[1]), int(iso[2]), int(iso[3]))
+    slashed = _SLASHED_ISO.fullmatch(text)
+    if slashed is not None:
+        return date(int(slashed[1]), int(slashed[2]), int(slashed[3]))
+    named = _NAMED_MONTH.fullmatch(text)
+    if named is not None and named[2].lower() in _MONTH_NAMES.split():
+        return date(int(named[3]), _MONTH_NAMES.split().index(named[2].lower()) + 1, int(named[1]))
     us = _US_DATE.fullmatch(text)
     if us is not None:
         month, day, year = int(us[1]), int(us[3]), int(us[4])
@@ -187,13 +226,18 @@ def _day(name: str, text: str) -> date:
                 " like 4/17/2026 with the month first",
             )
         return date(year, month, day)
-    if _SHORT_YEAR.fullmatch(text):
+    if _SHORT_YEAR.fullmatch(text) or _NAMED_SHORT_YEAR.fullmatch(text):
         raise BadValue(
             name,
             f"{name} is {text!r}, with a year of two digits, which could be of either century; a"
             " date must look like 2026-04-17 or 4/17/2026",
         )
-    raise BadValue(name, f"{name} is {text!r}; a date must look like 2026-04-17 or 4/17/2026")
+    hint = (
+        ", and this looks like a spreadsheet's number of a day: format the column as a date"
+        if _DAY_NUMBER.fullmatch(text)
+        else ""
+    )
+    raise BadValue(name, f"{name} is {text!r}; a date must look like 2026-04-17 or 4/17/2026{hint}")
 
 
 def _bool(name: str, text: str) -> bool:

@@ -12,7 +12,8 @@ The separator is the one with which the header names the columns that are read, 
 another case or with other spaces names them too. Columns that are never stored are cut out before a
 field or a raw line leaves this module. Identifiers that a spreadsheet has shortened, and dates of
 which it cannot be told whether month or day stands first, are quarantined here, because every
-connector would take them for good.
+connector would take them for good. What a spreadsheet puts around a text (="00123", '00123) and
+signs that nobody sees are taken off.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -56,6 +57,14 @@ _MONTHS = 12
 _SURE_MONTHS_PER_SLIP = 10
 """Dates that surely have the month first, for each that has not, in a column that does."""
 _EMPTY = b' \t\r\n,;|"'
+_INVISIBLE = re.compile("[\u200b\u200e\u200f\u2060\ufeff]")
+"""Signs without width that no word is told apart by, as left where files were put together."""
+_TEXT_FORMULA = re.compile(r'(?<![^,;\t|])="([^"]*)"(?=[,;\t|\r\n]|$)')
+_QUOTED_TEXT_FORMULA = re.compile(r'"=""([^"]*)"""')
+"""How exports tell Excel that a number is a text."""
+_TEXT_MARK = re.compile(r"\s*'(?=[0-9])")
+"""How a spreadsheet shows that a number is a text."""
+_HEADER_AGAIN = "the header again"
 HEADER_WITHIN = 20
 """Lines of a file among which a header is looked for."""
 _FOOTER_LIMIT = 20
@@ -123,7 +132,7 @@ def read_csv(
     with open_as_utf8(path) as (stream, form):
         lines = _Lines(stream)
         header, _ = _read_header(path, lines, required, known, header_line)
-        for _ in range(header.line - 1):
+        for _ in range(header.line - header.lines):
             sink.ignore(path.name, ABOVE_HEADER)
         layout = _layout(path, header, form, sink, known, allowed_columns)
         if form.holds_numeric_dates:
@@ -166,8 +175,12 @@ def iter_readable_rows(
             yield fields
 
 
-def has_rows(path: Path, required: tuple[str, ...] = ()) -> bool:
+def has_rows(path: Path, required: tuple[str, ...] = (), known_columns: Iterable[str] = ()) -> bool:
     """Whether anything but empty lines follows the header of a file.
+
+    Args:
+        required: columns that the header must name.
+        known_columns: columns that are read, of which none may be there twice.
 
     Raises:
         SourceRefused: the file is a workbook, or the header is missing, names a column twice or
@@ -175,7 +188,7 @@ def has_rows(path: Path, required: tuple[str, ...] = ()) -> bool:
     """
     with open_as_utf8(path) as (stream, _):
         lines = _Lines(stream)
-        _read_header(path, lines, required, (), 1)
+        _read_header(path, lines, required, tuple(known_columns), 1)
         while line := lines.take():
             if line.strip(_EMPTY):
                 return True
@@ -261,13 +274,16 @@ class CsvHeader:
     """The names of a file's columns.
 
     `unnamed` counts columns without a name at the end, whose fields must be empty. `line` is the
-    line of the names.
+    last of the `lines` of the names, and `written` are the names as the file writes them. A name
+    that is not read may be there twice, or be empty.
     """
 
     names: tuple[str, ...]
     separator: str = ","
     unnamed: int = 0
     line: int = 1
+    written: tuple[str, ...] = ()
+    lines: int = 1
 
 
 class CsvLayout:
@@ -278,6 +294,7 @@ class CsvLayout:
         separator: between fields.
         unnamed: columns at the end without a name.
         encoding: what messages call the file's encoding.
+        header: all names as the file writes them; files that were put together have them again.
         read: columns in which a byte that cannot be read does harm; None where it does in all.
 
     `uncertain_dates` says for each column of dates in which month and day cannot be told apart why.
@@ -287,6 +304,7 @@ class CsvLayout:
         "columns",
         "drops_columns",
         "encoding",
+        "header",
         "identifiers",
         "keeps_raw",
         "kept",
@@ -306,9 +324,10 @@ class CsvLayout:
         unnamed: int = 0,
         encoding: str = UTF_8,
         read: frozenset[str] | None = None,
+        header: tuple[str, ...] = (),
     ) -> None:
         self.names, self.separator, self.unnamed = names, separator, unnamed
-        self.encoding, self.read = encoding, read
+        self.encoding, self.read, self.header = encoding, read, header
         self.width = len(names)
         self.drops_columns = None in names
         self.keeps_raw = not self.drops_columns and separator == ","
@@ -325,7 +344,7 @@ class CsvLayout:
     @classmethod
     def of(cls, header: CsvHeader, encoding: str) -> CsvLayout:
         """The layout of a file of which every column may leave."""
-        return cls(header.names, header.separator, header.unnamed, encoding)
+        return cls(header.names, header.separator, header.unnamed, encoding, header=header.written)
 
     def fits(self, fields: Sequence[str]) -> bool:
         """Whether a record has as many fields as the header; unnamed ones may be left out."""
@@ -378,6 +397,8 @@ def parse_record(
             reason = _undecodable_reason(line, error.start, layout.encoding)
             _quarantine_line(file, line_number, reason, text, layout, sink)
             return None
+    if not text.isascii():
+        text = _INVISIBLE.sub("", text)
     # The way of nearly every line: neither quoted nor damaged.
     if '"' not in text and "\0" not in text:
         fields, why = text.split(layout.separator), None
@@ -391,6 +412,9 @@ def parse_record(
     if not fields[0] and not any(field.strip() for field in fields):
         sink.ignore(file, "empty line")
         return None
+    if layout.header and fields[0].strip() == layout.header[0] and _is_header(fields, layout):
+        sink.ignore(file, _HEADER_AGAIN)
+        return None
     if layout.drops_columns:
         named = {name: fields[position] for position, name in layout.kept}
     else:
@@ -403,6 +427,8 @@ def parse_record(
         text if layout.keeps_raw else format_csv_line(named.values()),
         layout.columns,
     )
+    if "'" in text:
+        record = _without_text_marks(record, layout)
     if layout.uncertain_dates or "+" in text:
         try:
             _check_values(record, layout)
@@ -453,8 +479,7 @@ def parse_header(
         found = [name.strip() for name in parse_csv_line(text, chosen)]
     except csv.Error:
         raise SourceRefused(
-            f"{where}: the header cannot be read: a quotation mark is misplaced or not closed; the"
-            " name of a column must not hold a line break"
+            f"{where}: the header cannot be read: a quotation mark is misplaced or not closed"
         ) from None
     if not any(found):
         raise SourceRefused(f"{where}: there is no header")
@@ -462,6 +487,7 @@ def parse_header(
     while not found[-1]:
         found.pop()
         unnamed += 1
+    written = tuple(found)
     names = _known_names(found, known)
     missing = [name for name in required if name not in names]
     # Without any required name the line may be a child's record, and is not repeated.
@@ -474,19 +500,34 @@ def parse_header(
         if chosen != ",":
             hint += f" (the fields are separated by {_separator_name(chosen)})"
         raise _ColumnMissing(f"{where}: there is no column {missing[0]!r}; {hint}")
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1 and (name in known or not known):
             if not name:
                 raise SourceRefused(f"{where}: several columns have no name: name or remove them")
             raise SourceRefused(f"{where}: the column {name!r} is there twice")
-    return CsvHeader(tuple(names), chosen, unnamed, line_number)
+    return CsvHeader(tuple(names), chosen, unnamed, line_number, written)
 
 
 def parse_csv_line(text: str, separator: str = ",") -> list[str]:
-    """The fields of one record of CSV; `csv.Error` when it is not complete by itself."""
+    """The fields of one record of CSV; `csv.Error` when it is not complete by itself.
+
+    A blank between a separator and a quotation mark is left out.
+    """
     if '"' not in text:
         return text.split(separator)
-    return next(csv.reader([text], delimiter=separator, strict=True))
+    if '="' in text:
+        text = _TEXT_FORMULA.sub(r'"\1"', _QUOTED_TEXT_FORMULA.sub(r'"\1"', text))
+    if f'{separator} "' in text:
+        try:
+            return _fields(text, separator, skips_blanks=True)
+        except csv.Error:
+            # A field that holds quotation marks within: they are its own.
+            pass
+    return _fields(text, separator, skips_blanks=False)
+
+
+def _fields(text: str, separator: str, *, skips_blanks: bool) -> list[str]:
+    return next(csv.reader([text], delimiter=separator, strict=True, skipinitialspace=skips_blanks))
 
 
 class _ColumnMissing(SourceRefused):
@@ -630,8 +671,15 @@ def _read_header(
             separator = stated[1].decode("latin-1")
         line = lines.take()
         taken.append(line)
+    header_number = len(taken)
+    while _is_open_header(line) and len(taken) - header_number < MAX_JOINED_LINES:
+        following = lines.take()
+        if not following or len(line) > _MAX_LINE_BYTES:
+            break
+        taken.append(following)
+        line = line.rstrip(b"\r\n") + b" " + following
     try:
-        header = parse_header(path, line, required, known, len(taken), separator)
+        header = parse_header(path, line, required, known, header_number, separator)
     except _ColumnMissing as refusal:
         later = _line_that_names(path, required) if header_line == 1 else None
         if later is None:
@@ -640,7 +688,38 @@ def _read_header(
             f"{refusal}; line {later} looks like the header: remove the lines above it, or say"
             f" header_line = {later} where the file has a mapping"
         ) from None
-    return header, b"".join(taken)
+    lines_of_header = len(taken) - header_number + 1
+    return replace(header, line=len(taken), lines=lines_of_header), b"".join(taken)
+
+
+def _is_open_header(line: bytes) -> bool:
+    """Whether the name of a column goes on below, as in a form's questions of several lines."""
+    if line.count(b'"') % 2 == 0:
+        return False
+    text = line.rstrip(b"\r\n").decode("utf-8-sig", _UNDECODABLE)
+    for separator in _SEPARATORS:
+        try:
+            parse_csv_line(text, separator)
+        except csv.Error as error:
+            if "unexpected end" in str(error):
+                return True
+    return False
+
+
+def _is_header(fields: Sequence[str], layout: CsvLayout) -> bool:
+    """Whether a record is the header, which files that were put together have again."""
+    written = layout.header
+    return tuple(field.strip() for field in fields[: len(written)]) == written
+
+
+def _without_text_marks(record: CsvRecord, layout: CsvLayout) -> CsvRecord:
+    """A record without the apostrophes by which a spreadsheet marks numbers as text."""
+    marked = {
+        name: _TEXT_MARK.sub("", text, count=1)
+        for name in layout.identifiers
+        if _TEXT_MARK.match(text := record.fields[name])
+    }
+    return replace(record, fields={**record.fields, **marked}) if marked else record
 
 
 def _stands_above_a_header(line: bytes, number: int) -> bool:
@@ -706,15 +785,18 @@ def _layout(
     known: tuple[str, ...],
     allowed_columns: Container[str] | None,
 ) -> CsvLayout:
+    # A name that is there twice, or none, is of columns that are not read.
+    once = {name for name, count in Counter(header.names).items() if name and count == 1}
     names = [
         None
         if _report_dropped(path.name, name, sink)
         or (allowed_columns is not None and name not in allowed_columns)
+        or (known and name not in once)
         else name
         for name in header.names
     ]
     read = frozenset(known) if known else None
-    return CsvLayout(names, header.separator, header.unnamed, form.encoding, read)
+    return CsvLayout(names, header.separator, header.unnamed, form.encoding, read, header.written)
 
 
 def _note_form(file: str, form: TextForm, header: CsvHeader, sink: RecordSink) -> None:

@@ -31,6 +31,18 @@ _CODECS = {
 SAVE_AS_CSV = "save it in Excel as 'CSV UTF-8 (Comma delimited)'"
 _WORKBOOK_SIGNATURES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
 """Of .xlsx (a ZIP archive) and of the older .xls."""
+_OTHER_FORMS = {
+    b"\x1f\x8b": ("is packed (gzip)", "unpack it first"),
+    b"%PDF": ("is a PDF document", "export it as CSV"),
+    b"7z\xbc\xaf": ("is packed (7-Zip)", "unpack it first"),
+    b"Rar!": ("is packed (RAR)", "unpack it first"),
+    codecs.BOM_UTF32_LE: ("is UTF-32", "save it as CSV in UTF-8"),
+    codecs.BOM_UTF32_BE: ("is UTF-32", "save it as CSV in UTF-8"),
+    b"<": ("is HTML or XML", "export it as CSV; a page that asks to sign in looks like this too"),
+    b"{": ("is JSON", "export it as CSV"),
+    b"[{": ("is JSON", "export it as CSV"),
+}
+"""Beginning of a file that is no CSV -> what it is, and what would be right."""
 _START_BYTES = 512
 _CHUNK_BYTES = 1 << 20
 _OVERLAP_BYTES = 16
@@ -95,6 +107,9 @@ def text_form(path: Path) -> TextForm:
         start = stream.read(_START_BYTES)
     if start.startswith(_WORKBOOK_SIGNATURES):
         raise SourceRefused(f"{path.name} is an Excel workbook and not CSV: {SAVE_AS_CSV}")
+    for beginning, (what, advice) in _OTHER_FORMS.items():
+        if start.removeprefix(codecs.BOM_UTF8).lstrip(b" \t\r\n").startswith(beginning):
+            raise SourceRefused(f"{path.name} {what} and not CSV: {advice}")
     encoding = _utf_16(start) or UTF_8
     evidence = _Evidence()
     with _opened(path, encoding) as stream:

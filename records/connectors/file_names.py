@@ -31,8 +31,11 @@ def plain_name(name: str) -> str:
 
 
 def is_clutter(name: str) -> bool:
-    """Whether a file or folder is an operating system's own: .DS_Store, ._users.csv, Thumbs.db."""
-    return name.startswith(".") or name.casefold() in _CLUTTER
+    """Whether a file or folder is an operating system's own: .DS_Store, ._users.csv, Thumbs.db.
+
+    So are the locks of open documents: ~$users.xlsx.
+    """
+    return name.startswith((".", "~$")) or name.casefold() in _CLUTTER
 
 
 def files_by_name(folder: Path, expected: Iterable[str] = ()) -> dict[str, Path]:

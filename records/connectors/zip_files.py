@@ -98,7 +98,7 @@ def open_source_folder(
     if path.name.casefold().endswith(_OFFICE_SUFFIXES) and path.is_file():
         raise SourceRefused(_workbook_refusal(path.name))
     if not path.is_file() or not zipfile.is_zipfile(path):
-        raise SourceRefused(f"{path} is not a folder or a ZIP file")
+        raise SourceRefused(_not_a_source(path))
     private_folder = Path(tempfile.mkdtemp(prefix=".unpacked-", dir=temp_parent))
     try:
         folder = private_folder / path.name
@@ -120,6 +120,19 @@ def _without_private_path(private_folder: Path) -> Iterator[None]:
         if text == str(refusal):
             raise
         raise type(refusal)(text) from None
+
+
+def _not_a_source(path: Path) -> str:
+    if not path.exists():
+        return f"{path} does not exist; give a folder or a ZIP file"
+    advice = (
+        f"give the folder that holds it, {path.parent}"
+        if path.suffix.casefold() in (".csv", ".xml", ".txt")
+        else "unpack it first"
+        if path.name.casefold().endswith(_ARCHIVE_SUFFIXES) and path.suffix.casefold() != ".zip"
+        else ""
+    )
+    return f"{path} is not a folder or a ZIP file{'; ' if advice else ''}{advice}"
 
 
 def _workbook_refusal(name: str) -> str:

@@ -228,7 +228,9 @@ class _FolderSource:
         return self.export.name_of(file)
 
     def is_empty(self, file: str) -> bool:
-        return self.has(file) and not has_rows(self.export.files[file])
+        return self.has(file) and not has_rows(
+            self.export.files[file], known_columns=FILES[file].columns
+        )
 
     def lines(self, file: str, required: tuple[str, ...]) -> Iterable[CsvRecord]:
         return self.export.lines(file, required, self.sink, self.progress) if self.has(file) else ()

@@ -48,6 +48,14 @@ _MAX_SESSION_MINUTES = 24 * 60
 _TIME_OF_DAY = re.compile(
     r"(?<!\d)(\d{1,2}):(\d{2})(?::\d{2}(?:\.\d+)?)?\s*([ap])?\.?(?:m\b)?", re.I
 )
+_WITH_UNIT = re.compile(
+    r"(?P<hours>\d+(?:\.\d+)?) ?h(?:(?:ou)?rs?)?\.?"
+    r"(?: ?(?P<rest>[0-5]?\d) ?(?:m(?:in(?:ute)?s?)?\.?)?)?"
+    r"|(?P<minutes>\d+(?:\.\d+)?) ?m(?:in(?:ute)?s?)?\.?",
+    re.I,
+)
+_DECIMAL_COMMA = re.compile(r"\d+,\d{1,2}")
+"""Never three digits, which could be thousands."""
 _HOURS_AND_MINUTES = re.compile(r"(\d{1,2}):([0-5]\d)(?::[0-5]\d)?")
 
 
@@ -496,10 +504,20 @@ def _memoized(header: str, read: Callable[[str], Value]) -> Callable[[CsvRecord]
 
 
 def _duration(header: str, text: str, minutes_each: int) -> float | None:
-    """Minutes of a session; hours may also be written as 1:30."""
+    """Minutes of a session.
+
+    Hours may also be written as 1:30, and both with their unit: 1h 30, 1.5 hrs, 90 min.
+    """
     clock = _HOURS_AND_MINUTES.fullmatch(text) if minutes_each == 60 else None
     if clock is not None:
         return 60.0 * int(clock[1]) + int(clock[2])
+    if _DECIMAL_COMMA.fullmatch(text):
+        text = text.replace(",", ".")
+    with_unit = _WITH_UNIT.fullmatch(text)
+    if with_unit is not None:
+        hours, minutes = with_unit["hours"], with_unit["rest"] or with_unit["minutes"]
+        text = str(float(hours or 0) * 60 + float(minutes or 0))
+        minutes_each = 1
     amount = convert(canonical_table("service_sessions").column("minutes"), text, header)
     if not isinstance(amount, float):
         return None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from collections.abc import Callable
 from datetime import date
@@ -456,6 +457,66 @@ def test_with_semicolons_a_month_that_stands_first_must_be_shown(tmp_path: Path)
         date(2012, 3, 4),
         date(2012, 5, 16),
     ]
+
+
+@pytest.mark.parametrize(
+    "users",
+    [
+        USERS.replace("\n1,", '\n="1",'),
+        USERS.replace("\n1,", '\n"=""1""",'),
+        USERS.replace("\n1,", "\n'1,"),
+        USERS.replace("\n2,", "\n\ufeff2,"),
+        USERS.replace("\n2,", "\n\u200b2,"),
+        USERS.replace(",07,", ', "07",'),
+        USERS.replace("middleName", '"middle\nName"'),
+        USERS.replace("middleName", ""),
+        USERS.replace("status", "note").replace("middleName", "note"),
+        USERS.replace("\n2,", "\n" + USERS.splitlines()[0] + "\n2,"),
+    ],
+)
+def test_what_spreadsheets_and_joined_files_leave_in_a_file_changes_no_student(
+    users: str, tmp_path: Path
+):
+    home = tmp_path / "home"
+    load(OneRosterFiles(), write_export(tmp_path / "in", users=users), home)
+    assert bad_rows(home) == []
+    assert [
+        (row["student_id"], row["last_name"], row["grade_level"]) for row in rows(home, "students")
+    ] == [("1", "Test1", 7), ("2", "Núñez", 7)]
+    assert len(rows(home, "school_enrollments")) == 2
+
+
+@pytest.mark.parametrize("word", ["#REF!", "NULL", "N/A", "-", "#N/A"])
+def test_a_word_for_no_value_is_no_students_identifier(word: str, tmp_path: Path):
+    folder = write_export(tmp_path / "in", users=USERS.replace("\n1,", f"\n{word},"))
+    load(OneRosterFiles(), folder, tmp_path / "home")
+    assert [row["student_id"] for row in rows(tmp_path / "home", "students")] == ["2"]
+    [reason] = [bad[3] for bad in bad_rows(tmp_path / "home") if bad[0] == "users.csv"]
+    assert reason.startswith(f"sourcedId is {word!r}")
+
+
+@pytest.mark.parametrize("word", ["NULL", "N/A", "-", "0000-00-00"])
+def test_a_word_for_no_value_leaves_an_enrollment_open(word: str, tmp_path: Path):
+    enrollments = EXPORT["enrollments.csv"].replace("2025-08-18,", f"2025-08-18,{word}")
+    load(
+        OneRosterFiles(), write_export(tmp_path / "in", enrollments=enrollments), tmp_path / "home"
+    )
+    assert [row["exit_date"] for row in rows(tmp_path / "home", "school_enrollments")] == [None] * 2
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"\x1f\x8b\x08\0", "is packed (gzip)"),
+        (b"<html><body>Sign in</body></html>", "is HTML or XML"),
+        (b'[{"sourcedId": "1"}]', "is JSON"),
+        (b"%PDF-1.7\n", "is a PDF document"),
+        (USERS.encode("utf-32"), "is UTF-32"),
+    ],
+)
+def test_a_file_of_another_form_is_refused_by_what_it_is(content: bytes, what: str, tmp_path: Path):
+    with pytest.raises(SourceRefused, match=re.escape(f"users.csv {what} and not CSV")):
+        load(OneRosterFiles(), write_export(tmp_path / "in", users=content), tmp_path / "home")
 
 
 @pytest.mark.parametrize("shortened", ["1.2E+09", "1.23457E+12", "1e+10", " 1.2E+09 "])
