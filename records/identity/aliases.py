@@ -32,6 +32,8 @@ from records.database.tables import (
     OptOutRow,
     ParticipantCandidateRow,
     ParticipantRow,
+    ReferralRow,
+    ReferralStepRow,
     StudentAliasRow,
 )
 
@@ -43,6 +45,8 @@ _MOVED: tuple[type[Any], ...] = (
     LegalDemandRow,
     ParticipantRow,
     ParticipantCandidateRow,
+    ReferralRow,
+    ReferralStepRow,
 )
 """Tables whose rows move from an alias to its student. The log of disclosures stays as it was
 written: who reads a student's log reads what it says of their aliases too."""
