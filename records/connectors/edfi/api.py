@@ -216,6 +216,8 @@ RESOURCES: tuple[EdFiResource, ...] = (
         _fields(
             "entryDate",
             "exitWithdrawDate",
+            "exitWithdrawTypeDescriptor",
+            "enrollmentTypeDescriptor",
             "entryGradeLevelDescriptor",
             "primarySchool",
             studentReference=_STUDENT,
@@ -267,6 +269,7 @@ RESOURCES: tuple[EdFiResource, ...] = (
             "title",
             "dueDate",
             "dateAssigned",
+            "maxPoints",
             sectionReference=_SECTION,
         ),
         "course, title and due date of gradebook_entries",
@@ -276,6 +279,8 @@ RESOURCES: tuple[EdFiResource, ...] = (
         "StudentGradebookEntry",
         _fields(
             "numericGradeEarned",
+            "pointsEarned",
+            "submissionStatusDescriptor",
             studentReference=_STUDENT,
             gradebookEntryReference=_fields("gradebookEntryIdentifier"),
         ),

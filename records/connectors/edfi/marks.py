@@ -22,6 +22,7 @@ from records.connectors.edfi.record import (
     COURSE_OFFERING,
     SCHOOL,
     SECTION,
+    STUDENT,
     EdFiRecord,
     says_yes,
     student_of,
@@ -30,8 +31,11 @@ from records.connectors.profiles.grades import (
     FEW_POINTS,
     HIGHEST_MARK,
     LETTERS,
+    NO_MARK,
     NUMBER,
     SCALES_OF_POINTS,
+    SUBMITTED,
+    UNFINISHED,
     GradeRules,
     MarkTerm,
     ScaleBySchool,
@@ -419,6 +423,183 @@ class CourseMarks:
         self._unexplained(FEW_POINTS)
         reason = _FOUR_POINTS.format(mark=_points(mark))
         self.sink.quarantine(BadRow(mark.file, mark.line, "NumericGradeEarned", reason, mark.raw))
+
+
+_ENTRY = ("GradebookEntryReference", "GradebookEntryIdentity")
+
+
+@dataclass(frozen=True, slots=True)
+class _PieceOfWork:
+    """A gradebook entry; `points_possible` is None where it is not known."""
+
+    values: dict[str, str | None]
+    points_possible: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _WorkMark:
+    values: dict[str, Value]
+    file: str
+    line: int
+
+
+@dataclass
+class Gradebook:
+    """The marks of single pieces of work, in points of 100.
+
+    A mark is the share of the entry's MaxPoints that PointsEarned is, else NumericGradeEarned. Work
+    that is exempt or was not submitted has none, whatever number stands beside it. Numbers of a
+    school that has none above 5 are those of a 4-point scale: their mark is unknown.
+
+    Args:
+        rules: what the status of a submission means.
+    """
+
+    sink: RowSink
+    rules: GradeRules = field(default_factory=GradeRules)
+    _entries: dict[str, _PieceOfWork] = field(default_factory=dict)
+    _unknown: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._scales = ScaleBySchool(self._keep, self._keep_unknown)
+
+    def add_entry(self, record: EdFiRecord, titles: Mapping[str, str]) -> None:
+        """Take a piece of work.
+
+        Raises:
+            BadValue: its MaxPoints is no number.
+        """
+        code = record.text(*COURSE_OFFERING, "LocalCourseCode")
+        title = record.text("Title") or record.text("GradebookEntryTitle")
+        self._entries[_entry_id(record)] = _PieceOfWork(
+            {
+                "course": titles.get(code or "", code),
+                "title": title,
+                "due_date": record.text("DueDate") or record.text("DateAssigned"),
+            },
+            _number_at(record, "MaxPoints"),
+        )
+        self.sink.use(record.file)
+
+    def add_mark(self, record: EdFiRecord) -> None:
+        """Take a student's mark for a piece of work.
+
+        Raises:
+            BadValue: it names no student or no piece of work, or its mark is no number.
+        """
+        entry_id = _entry_id(record, *_ENTRY)
+        work = self._entries.get(entry_id)
+        values = convert_row(
+            TABLES["gradebook_entries"],
+            {
+                "student_id": record.text(*STUDENT),
+                "entry_id": entry_id,
+                **(work.values if work else {}),
+            },
+        )
+        status = record.code("SubmissionStatus") or ""
+        meaning = self.rules.score_status(status)
+        if status:
+            self.sink.code("gradebook_entries", "SubmissionStatus", status, meaning is not None)
+        if meaning == NO_MARK:
+            self.sink.ignore(record.file, f"work without a mark ({shown(status)})")
+            return
+        earned, number = (
+            _number_at(record, name) for name in ("PointsEarned", "NumericGradeEarned")
+        )
+        most = work.points_possible if work else None
+        mark = _WorkMark(values, record.file, record.line)
+        points = number if earned is None else earned
+        if meaning is None or meaning == UNFINISHED or (meaning == SUBMITTED and points == 0):
+            self._unknown["submission is not graded, or whose SubmissionStatus is not known"] += 1
+            self._keep(mark)
+        elif earned is not None and most:
+            self._keep(_with_points(mark, _share(earned, most)))
+        elif number is None:
+            if earned is not None:
+                self._unknown["entry has no MaxPoints above 0"] += 1
+            self._keep(mark)
+        elif most and most != _WHOLE and number <= most:
+            self._unknown["NumericGradeEarned is within MaxPoints: points, or points of 100"] += 1
+            self._keep(mark)
+        else:
+            school = record.text(*_ENTRY, *COURSE_OFFERING, *SCHOOL) or ""
+            self._scales.add(school, number, _with_points(mark, number))
+
+    def finish(self) -> None:
+        """Write the marks that waited, and say which are unknown."""
+        self._scales.finish()
+        for why, count in self._unknown.most_common():
+            self.sink.note(
+                f"Marks of single pieces of work that stay unknown, whose {why}: {count:,}"
+            )
+
+    def _keep(self, mark: _WorkMark) -> None:
+        self.sink.keep("gradebook_entries", mark.values, mark.file, mark.line)
+
+    def _keep_unknown(self, mark: _WorkMark) -> None:
+        self._unknown["numbers look like a 4-point scale: none of their school is above 5"] += 1
+        self._keep(_with_points(mark, None))
+
+
+_WHOLE = 100.0
+_HIGHEST_SHARE = 200.0
+"""Points of 100 of one piece of work: with extra credit, no more than twice what it has."""
+
+
+def _share(earned: float, most: float) -> float:
+    share = 100.0 * earned / most
+    if share > _HIGHEST_SHARE:
+        raise BadValue(
+            "PointsEarned",
+            f"PointsEarned is {earned:g}, and its GradebookEntry has MaxPoints {most:g}; it must be"
+            " at most twice that",
+        )
+    return share
+
+
+def _with_points(mark: _WorkMark, points: float | None) -> _WorkMark:
+    return replace(mark, values=mark.values | {"grade": points})
+
+
+def _number_at(record: EdFiRecord, name: str) -> float | None:
+    """The number of an element, None where there is none.
+
+    Raises:
+        BadValue: it is no number, or below 0.
+    """
+    text = record.text(name)
+    if not text:
+        return None
+    read = number_of(text)
+    if read is None or read[0] < 0:
+        raise BadValue(name, f"{name} is {text!r}; it must be a number, 0 or more")
+    return read[0]
+
+
+def _entry_id(record: EdFiRecord, *within: str) -> str:
+    """What names a piece of work: an identifier, or before version 4 its title, day and section.
+
+    Raises:
+        BadValue: neither is there.
+    """
+    identifier = record.text(*within, "GradebookEntryIdentifier")
+    if identifier:
+        return identifier
+    offering = (*within, *COURSE_OFFERING)
+    parts = (
+        record.text(*within, "GradebookEntryTitle"),
+        record.text(*within, "DateAssigned"),
+        record.text(*offering, *SCHOOL),
+        record.text(*offering, "LocalCourseCode"),
+        record.text(*within, *SECTION, "SectionIdentifier"),
+    )
+    if not parts[0]:
+        raise BadValue(
+            "GradebookEntryIdentifier",
+            "GradebookEntryIdentifier is empty, and so is GradebookEntryTitle: a row needs one",
+        )
+    return " ".join(part for part in parts if part)
 
 
 def _points(mark: _Mark) -> float:

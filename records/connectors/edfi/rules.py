@@ -21,8 +21,9 @@ from records.connectors.edfi.characteristics import (
     PROGRAM_CHARACTERISTICS,
     StudentCharacteristics,
 )
+from records.connectors.edfi.descriptors import never_a_stay
 from records.connectors.edfi.discipline import DisciplineRecords
-from records.connectors.edfi.marks import CourseMarks, GradingPeriods
+from records.connectors.edfi.marks import CourseMarks, Gradebook, GradingPeriods
 from records.connectors.edfi.record import COURSE_OFFERING as _COURSE_OFFERING
 from records.connectors.edfi.record import SCHOOL as _SCHOOL
 from records.connectors.edfi.record import STUDENT as _STUDENT
@@ -89,21 +90,23 @@ class EdFiNormalizer:
     students: dict[str, _PendingRow] = field(default_factory=dict)
     repeated_students: list[_PendingRow] = field(default_factory=list)
     stays: dict[str, list[_Stay]] = field(default_factory=dict)
+    never_at: dict[str, set[str]] = field(default_factory=dict)
     attendance_schools: dict[str, Counter[str]] = field(default_factory=dict)
     course_titles: dict[str, str] = field(default_factory=dict)
-    gradebook: dict[str, dict[str, str | None]] = field(default_factory=dict)
     grading_periods: GradingPeriods = field(init=False)
     providers: dict[str, str] = field(default_factory=dict)
     interventions: dict[str, dict[str, str | None]] = field(default_factory=dict)
     newest_record: str = ""
     part_days: Counter[tuple[Value, ...]] = field(default_factory=Counter)
     marks: CourseMarks = field(init=False)
+    gradebook: Gradebook = field(init=False)
     discipline: DisciplineRecords = field(init=False)
     facts: StudentCharacteristics = field(init=False)
 
     def __post_init__(self) -> None:
         self.grading_periods = GradingPeriods(self.profile.grades)
         self.marks = CourseMarks(self.sink, self.profile.grades)
+        self.gradebook = Gradebook(self.sink, self.profile.grades)
         self.discipline = DisciplineRecords(self.sink)
         self.facts = StudentCharacteristics(
             self.sink, self.profile.programs, self.withheld_characteristics
@@ -130,7 +133,7 @@ class EdFiNormalizer:
             return
         for path in _DAYS_PAST.get(record.kind, ()):
             text = record.text(*path)
-            self.facts.see_text(text)
+            self.facts.see_past(text)
             self.newest_record = max(self.newest_record, (text or "")[:10])
 
     def finish(self) -> None:
@@ -144,6 +147,7 @@ class EdFiNormalizer:
                 " attendance, and grade levels stay empty."
             )
         self.marks.finish()
+        self.gradebook.finish()
         self.discipline.finish()
         self.facts.finish(
             {student: (pending.file, pending.line) for student, pending in self.students.items()}
@@ -306,7 +310,19 @@ class EdFiNormalizer:
         row = convert_row(TABLES["school_enrollments"], texts)
         entered, left = row["entry_date"], row["exit_date"]
         assert isinstance(entered, date)
-        self.facts.see_day(entered)
+        stays = self.stays.setdefault(student_id or "", [])
+        unused = never_a_stay(record.code("EnrollmentType"), record.code("ExitWithdrawType"))
+        if unused is not None:
+            self.never_at.setdefault(student_id or "", set()).add(school or "")
+            self.sink.ignore(record.file, f"{record.kind}: {unused}")
+            return
+        if isinstance(left, date) and left < entered:
+            raise BadValue(
+                "ExitWithdrawDate",
+                f"ExitWithdrawDate {left} is before EntryDate {entered}: the student was not there"
+                " on any day",
+            )
+        self.facts.see_enrollment(entered)
         self.sink.keep("school_enrollments", row, record.file, record.line)
         stay = _Stay(
             entered=entered,
@@ -315,7 +331,7 @@ class EdFiNormalizer:
             school=school or "",
             grade_level=texts["grade_level"],
         )
-        self.stays.setdefault(student_id or "", []).append(stay)
+        stays.append(stay)
 
     def attendance(self, record: EdFiRecord) -> None:
         in_section = record.kind == "StudentSectionAttendanceEvent"
@@ -331,6 +347,9 @@ class EdFiNormalizer:
             "absent_share": None if in_section else _absent_share(record, code),
         }
         row = convert_row(TABLES["attendance_events"], texts)
+        if self._was_never_at(str(row["student_id"]), str(row["school_id"])):
+            self.sink.ignore(record.file, "attendance at a school to which the student never came")
+            return
         if in_section and code.status in ("tardy", "present"):
             self.classes.came_to(str(row["student_id"]), row["date"], _section_of(record))  # type: ignore[arg-type]
         if in_section and is_absence(code.status):
@@ -362,6 +381,14 @@ class EdFiNormalizer:
         self.attendance_schools.setdefault(str(row["student_id"]), Counter())[
             str(row["school_id"])
         ] += 1
+
+    def _was_never_at(self, student: str, school: str) -> bool:
+        """Whether the student's enrollments at a school, those that were read before, are of none
+        that began.
+        """
+        return school in self.never_at.get(student, ()) and not any(
+            stay.school == school for stay in self.stays.get(student, ())
+        )
 
     def _attendance_code(self, record: EdFiRecord, in_section: bool) -> AttendanceCode:
         """What the record's code means; part of a class is no part of the day.
@@ -431,24 +458,10 @@ class EdFiNormalizer:
         self.sink.use(record.file)
 
     def gradebook_entry(self, record: EdFiRecord) -> None:
-        code = record.text(*_COURSE_OFFERING, "LocalCourseCode")
-        self.gradebook[record.text("GradebookEntryIdentifier") or ""] = {
-            "course": self.course_titles.get(code or "", code),
-            "title": record.text("Title"),
-            "due_date": record.text("DueDate") or record.text("DateAssigned"),
-        }
-        self.sink.use(record.file)
+        self.gradebook.add_entry(record, self.course_titles)
 
     def student_gradebook_entry(self, record: EdFiRecord) -> None:
-        entry = record.text(
-            "GradebookEntryReference", "GradebookEntryIdentity", "GradebookEntryIdentifier"
-        )
-        texts = {
-            "student_id": record.text(*_STUDENT),
-            "entry_id": entry,
-            "grade": record.text("NumericGradeEarned"),
-        }
-        self.add_row("gradebook_entries", texts | self.gradebook.get(entry or "", {}), record)
+        self.gradebook.add_mark(record)
 
     def grade(self, record: EdFiRecord) -> None:
         if self.marks.leave_out(record):
@@ -561,7 +574,8 @@ class EdFiNormalizer:
         if stays:
             stay = max(stays, key=rank)
             return {"school_id": stay.school, "grade_level": stay.grade_level}
-        return {"school_id": attended.most_common(1)[0][0]} if attended else {}
+        is_unsaid = stays is None and attended
+        return {"school_id": attended.most_common(1)[0][0]} if is_unsaid else {}
 
 
 def _grade_level(code: str | None) -> int | None:

@@ -1,0 +1,280 @@
+"""What unusual Ed-Fi records mean: enrollments that never began, work in a gradebook, days to come.
+
+The codes are those of the Ed-Fi Data Standard 3.3 to 6.0.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from records.connectors.edfi.descriptors import learns_english
+from tests.records.connectors.test_edfi_cases import (
+    SCHOOL,
+    facts_of,
+    ignored,
+    loaded,
+    of_student,
+    program,
+    reference,
+    rows_of,
+    student,
+    wrote,
+)
+
+
+def enrollment(
+    entry: str = "2025-08-18",
+    left: str = "",
+    more: str = "",
+    number: int = 1,
+    school: str = SCHOOL,
+) -> str:
+    exit_date = f"<ExitWithdrawDate>{left}</ExitWithdrawDate>" if left else ""
+    return (
+        f"<StudentSchoolAssociation>{of_student(number)}{school}<EntryDate>{entry}</EntryDate>"
+        f"<EntryGradeLevel>Ninth grade</EntryGradeLevel>{exit_date}{more}"
+        "</StudentSchoolAssociation>"
+    )
+
+
+def absence(day: str, school: str = SCHOOL, code: str = "Unexcused Absence") -> str:
+    return (
+        f"<StudentSchoolAttendanceEvent><AttendanceEvent><EventDate>{day}</EventDate>"
+        f"<AttendanceEventCategory>{code}</AttendanceEventCategory></AttendanceEvent>"
+        f"{of_student()}{school}</StudentSchoolAttendanceEvent>"
+    )
+
+
+OTHER_SCHOOL = reference("School", "<SchoolId>200</SchoolId>")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "<ExitWithdrawType>uri://ed-fi.org/ExitWithdrawTypeDescriptor#No show</ExitWithdrawType>",
+        "<ExitWithdrawType><CodeValue>No-show</CodeValue></ExitWithdrawType>",
+        "<ExitWithdrawType>Invalid enrollment</ExitWithdrawType>",
+        "<EnrollmentType>uri://ed-fi.org/EnrollmentTypeDescriptor#Preregistered</EnrollmentType>",
+        "<EnrollmentType>Summer</EnrollmentType>",
+    ],
+)
+def test_an_enrollment_that_never_began_is_no_time_at_a_school(code: str, tmp_path: Path):
+    folder = wrote(
+        tmp_path / "in",
+        Student=student(),
+        StudentEnrollment=enrollment(left="2025-08-29", more=code)
+        + enrollment(school=OTHER_SCHOOL),
+        # Its name comes before that of the enrollments.
+        AttendanceOfStudents=absence("2025-08-19") + absence("2025-09-02", OTHER_SCHOOL),
+    )
+    (folder / "AttendanceOfStudents.xml").write_text(
+        (folder / "AttendanceOfStudents.xml")
+        .read_text()
+        .replace("InterchangeAttendanceOfStudents", "InterchangeStudentAttendance")
+    )
+    report, snapshot = loaded(folder, tmp_path / "home")
+    assert [row["school_id"] for row in rows_of(snapshot, "school_enrollments")] == ["200"]
+    assert [row["school_id"] for row in rows_of(snapshot, "attendance_events")] == ["200"]
+    assert [row["school_id"] for row in rows_of(snapshot, "students")] == ["200"]
+    assert sum(ignored(report, "StudentEnrollment.xml").values()) == 1
+    assert ignored(report, "AttendanceOfStudents.xml") == {
+        "attendance at a school to which the student never came": 1
+    }
+
+
+def test_a_student_who_never_came_is_at_no_school(tmp_path: Path):
+    folder = wrote(
+        tmp_path / "in",
+        Student=student(),
+        StudentEnrollment=enrollment(more="<ExitWithdrawType>No show</ExitWithdrawType>"),
+        StudentSchoolAttendance=absence("2025-08-19"),
+    )
+    _, snapshot = loaded(folder, tmp_path / "home")
+    assert [row["school_id"] for row in rows_of(snapshot, "students")] == [None]
+
+
+def test_an_enrollment_that_ends_before_it_begins_is_refused_with_both_days(tmp_path: Path):
+    folder = wrote(
+        tmp_path / "in",
+        Student=student(),
+        StudentEnrollment=enrollment("2025-08-18", "2025-08-15")
+        + enrollment("2025-09-02", "2025-09-02"),
+    )
+    _, snapshot = loaded(folder, tmp_path / "home")
+    [row] = snapshot.quarantined().to_pylist()
+    assert (row["file"], row["column"]) == ("StudentEnrollment.xml", "ExitWithdrawDate")
+    assert "2025-08-15 is before EntryDate 2025-08-18" in row["reason"]
+    assert [str(row["entry_date"]) for row in rows_of(snapshot, "school_enrollments")] == [
+        "2025-09-02"
+    ]
+
+
+def work(number: int, mark: str, most: str = "", status: str = "") -> str:
+    """A piece of work of version 5, and the student's mark for it."""
+    identity = f"<GradebookEntryIdentifier>w{number}</GradebookEntryIdentifier>"
+    max_points = f"<MaxPoints>{most}</MaxPoints>" if most else ""
+    given = f"<SubmissionStatus>{status}</SubmissionStatus>" if status else ""
+    return (
+        f"<GradebookEntry>{identity}<DateAssigned>2025-12-01</DateAssigned><Title>Quiz</Title>"
+        f"{max_points}</GradebookEntry><StudentGradebookEntry>"
+        f"{reference('GradebookEntry', identity)}{of_student()}{mark}{given}"
+        "</StudentGradebookEntry>"
+    )
+
+
+def points(earned: str) -> str:
+    return f"<PointsEarned>{earned}</PointsEarned>"
+
+
+def numeric(mark: str) -> str:
+    return f"<NumericGradeEarned>{mark}</NumericGradeEarned>"
+
+
+def work_marks(tmp_path: Path, *works: str) -> dict[str, Any]:
+    folder = wrote(tmp_path / "in", Student=student(), StudentGradebook="".join(works))
+    _, snapshot = loaded(folder, tmp_path / "home")
+    return {row["entry_id"]: row["grade"] for row in rows_of(snapshot, "gradebook_entries")}
+
+
+@pytest.mark.parametrize(
+    ("mark", "most", "status", "expected"),
+    [
+        (points("8"), "10", "", 80.0),
+        (points("9") + numeric("9"), "10", "Graded", 90.0),
+        (points("11"), "10", "", 110.0),
+        (points("8"), "", "", None),
+        (numeric("85"), "", "", 85.0),
+        (numeric("85"), "100", "", 85.0),
+        (numeric("85"), "10", "", 85.0),
+        (numeric("9"), "10", "", None),
+        (points("0"), "10", "Graded", 0.0),
+        (points("0"), "10", "Submitted", None),
+        (points("7"), "10", "Submitted", 70.0),
+        (points("7"), "10", "Teleported", None),
+        ("", "10", "", None),
+    ],
+)
+def test_a_piece_of_work_is_worth_its_share_of_the_points(
+    mark: str, most: str, status: str, expected: float | None, tmp_path: Path
+):
+    marks = work_marks(tmp_path, work(1, mark, most, status), work(2, numeric("70")))
+    assert marks == {"w1": expected, "w2": 70.0}
+
+
+@pytest.mark.parametrize("status", ["Exempt", "Not Submitted"])
+def test_work_that_is_exempt_or_was_not_submitted_has_no_mark(status: str, tmp_path: Path):
+    marks = work_marks(
+        tmp_path,
+        work(1, points("0") + numeric("0"), "10", f"uri://x/SubmissionStatusDescriptor#{status}"),
+        work(2, numeric("70")),
+    )
+    assert marks == {"w2": 70.0}
+
+
+def test_work_on_a_4_point_scale_is_no_failure(tmp_path: Path):
+    assert work_marks(tmp_path, work(1, numeric("3")), work(2, numeric("4"))) == {
+        "w1": None,
+        "w2": None,
+    }
+
+
+@pytest.mark.parametrize("mark", [points("21"), points("-1"), points("ten")])
+def test_points_that_cannot_be_right_are_refused(mark: str, tmp_path: Path):
+    assert work_marks(tmp_path, work(1, mark, "10"), work(2, numeric("70"))) == {"w2": 70.0}
+
+
+def test_work_of_version_3_is_named_by_title_day_and_section(tmp_path: Path):
+    offering = reference("CourseOffering", f"<LocalCourseCode>ALG-1</LocalCourseCode>{SCHOOL}")
+    section = reference("Section", f"<SectionIdentifier>S1</SectionIdentifier>{offering}")
+    body = ""
+    for title, day, mark in (("Quiz", 1, 71), ("Quiz", 2, 72), ("Test", 2, 73)):
+        identity = (
+            f"<GradebookEntryTitle>{title}</GradebookEntryTitle>"
+            f"<DateAssigned>2025-12-0{day}</DateAssigned>{section}"
+        )
+        body += (
+            f"<GradebookEntry>{identity}</GradebookEntry><StudentGradebookEntry>"
+            f"{reference('GradebookEntry', identity)}{of_student()}{numeric(str(mark))}"
+            "</StudentGradebookEntry>"
+        )
+    _, snapshot = loaded(
+        wrote(tmp_path / "in", Student=student(), StudentGradebook=body), tmp_path / "home"
+    )
+    rows = rows_of(snapshot, "gradebook_entries")
+    assert len({row["entry_id"] for row in rows}) == 3
+    assert {(row["title"], row["course"], str(row["due_date"]), row["grade"]) for row in rows} == {
+        ("Quiz", "ALG-1", "2025-12-01", 71.0),
+        ("Quiz", "ALG-1", "2025-12-02", 72.0),
+        ("Test", "ALG-1", "2025-12-02", 73.0),
+    }
+
+
+def span(first: str, last: str = "") -> str:
+    end = f"<EndDate>{last}</EndDate>" if last else ""
+    return f"<BeginDate>{first}</BeginDate>{end}"
+
+
+def test_what_is_planned_does_not_make_a_program_that_runs_a_past_one(tmp_path: Path):
+    """Student 2 is in a program until January; student 3 is enrolled for the year to come."""
+    kind = "SpecialEducationProgram"
+    folder = wrote(
+        tmp_path / "in",
+        Student="".join(student(number) for number in (1, 2, 3, 4)),
+        StudentEnrollment="".join(enrollment(number=number) for number in (1, 2, 4))
+        + enrollment("2026-08-17", number=3),
+        StudentProgram=program(kind, span("2026-01-15"), 1)
+        + program(kind, span("2025-08-18", "2026-01-10"), 2)
+        + program(kind, span("2025-08-18", "2025-10-10"), 4),
+        StudentSchoolAttendance=absence("2025-12-18"),
+    )
+    _, snapshot = loaded(folder, tmp_path / "home")
+    said = {number: facts["special_education"] for number, facts in facts_of(snapshot).items()}
+    assert said == {"1": None, "2": None, "3": False, "4": False}
+    assert len(rows_of(snapshot, "special_education_periods")) == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "learns"),
+    [
+        ("RFEP", "false"),
+        ("Reclassified Fluent English Proficient", "false"),
+        ("IFEP", "false"),
+        ("EO", "false"),
+        ("Former English Learner", "false"),
+        ("Emergent Bilingual", "true"),
+        ("EL", "true"),
+        ("TBD", None),
+    ],
+)
+def test_states_words_for_learners_of_english(code: str, learns: str | None):
+    assert learns_english(code) == learns
+
+
+def test_an_action_that_was_not_taken_removes_nobody(tmp_path: Path):
+    incident = (
+        "<DisciplineIncident><IncidentIdentifier>1</IncidentIdentifier><IncidentDate>2025-10-01"
+        f"</IncidentDate>{SCHOOL}</DisciplineIncident>"
+    )
+    of_incident = reference(
+        "DisciplineIncident", f"<IncidentIdentifier>1</IncidentIdentifier>{SCHOOL}"
+    )
+    part = (
+        f"<StudentDisciplineIncidentBehaviorAssociation>{of_student()}{of_incident}"
+        "<Behavior>Other</Behavior></StudentDisciplineIncidentBehaviorAssociation>"
+    )
+    actions = "".join(
+        f"<DisciplineAction><DisciplineActionIdentifier>{name}</DisciplineActionIdentifier>"
+        f"<Discipline>No action for incident</Discipline><DisciplineDate>2025-10-02"
+        f"</DisciplineDate><DisciplineActionLength>5</DisciplineActionLength>{of_student()}{of}"
+        "</DisciplineAction>"
+        for name, of in (("a", of_incident), ("b", ""))
+    )
+    folder = wrote(tmp_path / "in", Student=student(), StudentDiscipline=incident + part + actions)
+    _, snapshot = loaded(folder, tmp_path / "home")
+    [row] = rows_of(snapshot, "behavior_incidents")
+    assert (row["action"], row["days_removed"]) == ("No action for incident", None)
+    [quarantined] = snapshot.quarantined().to_pylist()
+    assert "the action names no incident" in quarantined["reason"]
