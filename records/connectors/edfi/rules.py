@@ -248,9 +248,14 @@ class EdFiNormalizer:
         kinds = {event: self.profile.is_school_day(event) for event in events}
         for event, kind in kinds.items():
             self.sink.code("calendar", "CalendarEvent", event, kind is not None)
+        code = record.text(*identity, "CalendarCode") or ""
+        if self.profile.is_closed(events):
+            self.calendar.close_planned(row, code)
         if self.profile.has_classes(events):
-            code = record.text(*identity, "CalendarCode") or ""
-            self.calendar.add_school_day(row, code, record.file, record.line)
+            is_planned = self.profile.is_only_planned(events)
+            self.calendar.add_school_day(
+                row, code, record.file, record.line, is_only_planned=is_planned
+            )
         elif None in kinds.values():
             self.sink.ignore(
                 record.file, "CalendarDate of a kind whose meaning the profile does not state"

@@ -278,3 +278,110 @@ def test_an_action_that_was_not_taken_removes_nobody(tmp_path: Path):
     assert (row["action"], row["days_removed"]) == ("No action for incident", None)
     [quarantined] = snapshot.quarantined().to_pylist()
     assert "the action names no incident" in quarantined["reason"]
+
+
+def calendar_date(day: str, *events: str) -> str:
+    listed = "".join(f"<CalendarEvent>{event}</CalendarEvent>" for event in events)
+    at = reference(
+        "Calendar", f"<CalendarCode>R</CalendarCode>{SCHOOL}<SchoolYear>2025-2026</SchoolYear>"
+    )
+    return f"<CalendarDate><Date>{day}</Date>{listed}{at}</CalendarDate>"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_day_that_one_record_plans_and_another_closes_was_closed(turned: bool, tmp_path: Path):
+    days = [
+        calendar_date("2025-12-01", "Instructional day"),
+        calendar_date("2025-12-01", "Weather day"),
+        calendar_date("2025-12-02", "Instructional day"),
+        calendar_date("2025-12-02", "Other"),
+        calendar_date("2025-12-03", "Holiday"),
+        calendar_date("2025-12-03", "Make-up day"),
+        calendar_date("2025-12-04", "Instructional day"),
+    ]
+    folder = wrote(
+        tmp_path / "in",
+        EducationOrganization="<School><SchoolId>100</SchoolId></School>",
+        EducationOrgCalendar="".join(reversed(days) if turned else days),
+        Student=student(),
+    )
+    report, snapshot = loaded(folder, tmp_path / "home")
+    held = sorted(row["date"].day for row in rows_of(snapshot, "calendar"))
+    assert held == [2, 3, 4]
+    assert ignored(report, "EducationOrgCalendar.xml") == {
+        "CalendarDate without classes": 3,
+        "a planned day that another record of its calendar closes": 1,
+    }
+
+
+def of_section(name: str) -> str:
+    offering = reference("CourseOffering", f"<LocalCourseCode>C</LocalCourseCode>{SCHOOL}")
+    return reference("Section", f"<SectionIdentifier>{name}</SectionIdentifier>{offering}")
+
+
+def missed_share(tmp_path: Path, periods: dict[str, str], missed: list[str]) -> dict[str, float]:
+    """What a day is of which a student misses some sections, by the periods of all of them."""
+    offering = reference("CourseOffering", f"<LocalCourseCode>C</LocalCourseCode>{SCHOOL}")
+    sections = "".join(
+        f"<Section><SectionIdentifier>{name}</SectionIdentifier>{offering}"
+        + reference("ClassPeriod", f"<ClassPeriodName>{period}</ClassPeriodName>{SCHOOL}")
+        + "</Section>"
+        for name, period in periods.items()
+    )
+    roster = "".join(
+        f"<StudentSectionAssociation>{of_student()}{of_section(name)}<BeginDate>2025-08-18"
+        "</BeginDate></StudentSectionAssociation>"
+        for name in periods
+    )
+    events = "".join(
+        "<StudentSectionAttendanceEvent><AttendanceEvent><EventDate>2025-12-01</EventDate>"
+        f"<AttendanceEventCategory>{code}</AttendanceEventCategory></AttendanceEvent>"
+        f"{of_student()}{of_section(name)}</StudentSectionAttendanceEvent>"
+        for name, code in (entry.split(":") for entry in missed)
+    )
+    folder = wrote(
+        tmp_path / "in",
+        MasterSchedule=sections,
+        Student=student(),
+        StudentEnrollment=enrollment() + roster,
+        StudentSectionAttendance=events,
+    )
+    _, snapshot = loaded(folder, tmp_path / "home")
+    return {row["status"]: row["absent_share"] for row in rows_of(snapshot, "attendance_events")}
+
+
+FOUR = {"a": "1", "b": "2", "c": "3", "d": "4"}
+
+
+@pytest.mark.parametrize(
+    ("periods", "missed", "expected"),
+    [
+        (FOUR, ["a:Unexcused Absence"], {"absent_unexcused": 0.25}),
+        # A lab in the period of its lecture is no further class of the day.
+        (
+            FOUR | {"lab": "1"},
+            ["a:Unexcused Absence", "lab:Unexcused Absence"],
+            {"absent_unexcused": 0.25},
+        ),
+        (
+            FOUR | {"lab": "1"},
+            ["a:Excused Absence", "lab:Unexcused Absence"],
+            {"absent_unexcused": 0.25},
+        ),
+        (
+            FOUR | {"lab": "1"},
+            [f"{name}:Excused Absence" for name in "abcd"] + ["lab:Excused Absence"],
+            {"absent_excused": 1.0},
+        ),
+        # One period for all classes of an elementary school tells nothing apart.
+        (
+            dict.fromkeys("abcd", "All day"),
+            ["a:Unexcused Absence", "b:Unexcused Absence"],
+            {"absent_unexcused": 0.5},
+        ),
+    ],
+)
+def test_sections_of_one_period_are_one_class_of_the_day(
+    periods: dict[str, str], missed: list[str], expected: dict[str, float], tmp_path: Path
+):
+    assert missed_share(tmp_path, periods, missed) == expected
