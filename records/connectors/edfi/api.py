@@ -234,6 +234,7 @@ RESOURCES: tuple[EdFiResource, ...] = (
             "eventDate",
             "attendanceEventCategoryDescriptor",
             "eventDuration",
+            "schoolAttendanceDuration",
             studentReference=_STUDENT,
             schoolReference=_SCHOOL,
         ),

@@ -48,6 +48,11 @@ NEVER_STORED_KINDS = {
 _CLASS = "class"
 """The part of a day that an entry from a single class is about."""
 
+_MINUTES = "SchoolAttendanceDuration"
+_SHORTEST_DAY = 240
+"""Minutes from which an absence may be one of a whole day: four hours, the shortest school day that
+states ask of the first grades."""
+
 _DAYS_PAST = {
     "StudentSchoolAttendanceEvent": (("AttendanceEvent", "EventDate"), ("EventDate",)),
     "StudentAssessment": (("AdministrationDate",),),
@@ -63,6 +68,16 @@ class _PendingRow:
     file: str
     line: int
     values: dict[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _TimedAbsence:
+    """An absence of which the minutes are on record, and not how much of the day they are."""
+
+    row: dict[str, Value]
+    minutes: float
+    file: str
+    line: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +112,7 @@ class EdFiNormalizer:
     providers: dict[str, str] = field(default_factory=dict)
     interventions: dict[str, dict[str, str | None]] = field(default_factory=dict)
     newest_record: str = ""
+    timed: list[_TimedAbsence] = field(default_factory=list)
     part_days: Counter[tuple[Value, ...]] = field(default_factory=Counter)
     marks: CourseMarks = field(init=False)
     gradebook: Gradebook = field(init=False)
@@ -152,6 +168,7 @@ class EdFiNormalizer:
         self.facts.finish(
             {student: (pending.file, pending.line) for student, pending in self.students.items()}
         )
+        self._keep_timed_absences()
         self.classes.finish(self.calendar.finish())
         self.parts.finish()
 
@@ -378,14 +395,53 @@ class EdFiNormalizer:
                 row["part"] = _CLASS
             elif is_absence(code.status):
                 self.classes.days_recorded[str(row["school_id"])] += 1
-            if row["absent_share"] is not None:
-                entry = (row["student_id"], row["school_id"], row["date"], row["status"])
-                self.part_days[entry] += 1
-                row["part"] = str(self.part_days[entry]) if self.part_days[entry] > 1 else None
-            self.sink.keep("attendance_events", row, record.file, record.line)
+            minutes = None if in_section else _minutes_missed(record, code, row)
+            if minutes is not None:
+                self.timed.append(_TimedAbsence(row, minutes, record.file, record.line))
+            else:
+                self._keep_attendance(row, record.file, record.line)
         self.attendance_schools.setdefault(str(row["student_id"]), Counter())[
             str(row["school_id"])
         ] += 1
+
+    def _keep_attendance(self, row: dict[str, Value], file: str, line: int) -> None:
+        if row["absent_share"] is not None:
+            entry = (row["student_id"], row["school_id"], row["date"], row["status"])
+            self.part_days[entry] += 1
+            row["part"] = str(self.part_days[entry]) if self.part_days[entry] > 1 else None
+        self.sink.keep("attendance_events", row, file, line)
+
+    def _keep_timed_absences(self) -> None:
+        """Write the absences of which the minutes are on record, as shares of their school's day.
+
+        Where no absence of a school is as long as a day, it is not known how much of one it was.
+        """
+        lengths: dict[str, Counter[float]] = {}
+        for absence in self.timed:
+            if absence.minutes >= _SHORTEST_DAY:
+                of_school = lengths.setdefault(str(absence.row["school_id"]), Counter())
+                of_school[absence.minutes] += 1
+        days = {
+            school: max(counts, key=lambda minutes: (counts[minutes], minutes))
+            for school, counts in lengths.items()
+        }
+        unknown = 0
+        for absence in self.timed:
+            row, whole = absence.row, days.get(str(absence.row["school_id"]))
+            kind = "minutes of a school that shows no whole day" if whole is None else "minutes"
+            self.sink.code("attendance_events", _MINUTES, kind, whole is not None)
+            if whole is None:
+                unknown += 1
+                row = row | {"status": "partial"}
+            elif absence.minutes < whole:
+                row = row | {"absent_share": absence.minutes / whole}
+            self._keep_attendance(row, absence.file, absence.line)
+        if unknown:
+            self.sink.note(
+                f"Absences of so many minutes ({_MINUTES}), at schools where none is as long as a"
+                f" day ({_SHORTEST_DAY} minutes or more): {unknown:,}. How much of the day they are"
+                " is not known, so that they count as no absence; EventDuration can say it in days."
+            )
 
     def _was_never_at(self, student: str, school: str) -> bool:
         """Whether the student's enrollments at a school, those that were read before, are of none
@@ -617,6 +673,24 @@ def _absent_share(record: EdFiRecord, code: AttendanceCode) -> str | None:
     if text is not None and _is_number(text) and 0 < float(text) < 1:
         return text
     return None if code.absent_share is None else repr(code.absent_share)
+
+
+def _minutes_missed(
+    record: EdFiRecord, code: AttendanceCode, row: dict[str, Value]
+) -> float | None:
+    """The minutes of an absence, where nothing else says how much of the day it was.
+
+    Source: Ed-Fi Data Standard, StudentSchoolAttendanceEvent.SchoolAttendanceDuration: "the
+    duration in minutes of the school attendance event".
+    """
+    duration = record.text("AttendanceEvent", "EventDuration") or record.text("EventDuration")
+    minutes = record.text(_MINUTES)
+    is_open = is_absence(code.status) and row["absent_share"] is None and not duration
+    return float(minutes) if is_open and minutes and _is_above_0(minutes) else None
+
+
+def _is_above_0(text: str) -> bool:
+    return _is_number(text) and float(text) > 0
 
 
 def _school_year_text(record: EdFiRecord) -> str | None:

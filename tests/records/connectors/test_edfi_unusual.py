@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from records.connectors.edfi.descriptors import learns_english
+from records.loading.load_history import code_warnings
 from tests.records.connectors.test_edfi_cases import (
     SCHOOL,
     facts_of,
@@ -385,3 +386,59 @@ def test_sections_of_one_period_are_one_class_of_the_day(
     periods: dict[str, str], missed: list[str], expected: dict[str, float], tmp_path: Path
 ):
     assert missed_share(tmp_path, periods, missed) == expected
+
+
+def timed(day: int, minutes: str, duration: str = "", code: str = "Unexcused Absence") -> str:
+    event = absence(f"2025-12-{day:02}", code=code)
+    more = f"<EventDuration>{duration}</EventDuration></AttendanceEvent>" if duration else ""
+    event = event.replace("</AttendanceEvent>", more) if more else event
+    length = f"<SchoolAttendanceDuration>{minutes}</SchoolAttendanceDuration>"
+    return event.replace(
+        "</StudentSchoolAttendanceEvent>", f"{length}</StudentSchoolAttendanceEvent>"
+    )
+
+
+def test_minutes_are_a_share_of_the_schools_usual_whole_day(tmp_path: Path):
+    folder = wrote(
+        tmp_path / "in",
+        Student=student(),
+        StudentEnrollment=enrollment(),
+        StudentSchoolAttendance=timed(1, "195")
+        + timed(2, "390")
+        + timed(3, "390")
+        + timed(4, "600")
+        + timed(5, "195", duration="0.25")
+        + timed(8, "195", duration="1")
+        + timed(9, "0")
+        + timed(10, "30", code="Tardy"),
+    )
+    _, snapshot = loaded(folder, tmp_path / "home")
+    shares = {
+        row["date"].day: (row["status"], row["absent_share"])
+        for row in rows_of(snapshot, "attendance_events")
+    }
+    whole = ("absent_unexcused", None)
+    assert shares == {
+        1: ("absent_unexcused", 0.5),
+        2: whole,
+        3: whole,
+        4: whole,
+        5: ("absent_unexcused", 0.25),
+        8: whole,
+        9: whole,
+        10: ("tardy", None),
+    }
+
+
+def test_minutes_without_any_whole_day_are_a_part_of_unknown_length(tmp_path: Path):
+    folder = wrote(
+        tmp_path / "in",
+        Student=student(),
+        StudentEnrollment=enrollment(),
+        StudentSchoolAttendance=timed(1, "45") + timed(2, "90"),
+    )
+    report, snapshot = loaded(folder, tmp_path / "home")
+    assert {row["status"] for row in rows_of(snapshot, "attendance_events")} == {"partial"}
+    [warning] = code_warnings(snapshot, "edfi")
+    assert "of 2 values of SchoolAttendanceDuration, 2 are codes" in warning
+    assert any("SchoolAttendanceDuration" in note and ": 2." in note for note in report.notes)
