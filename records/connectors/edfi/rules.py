@@ -36,6 +36,7 @@ from records.connectors.profiles.profile import (
     SourceProfile,
     standard_profile,
 )
+from records.connectors.profiles.survey import MINUTES
 from records.connectors.protocol import RowSink
 
 NEVER_STORED_KINDS = {
@@ -48,7 +49,6 @@ NEVER_STORED_KINDS = {
 _CLASS = "class"
 """The part of a day that an entry from a single class is about."""
 
-_MINUTES = "SchoolAttendanceDuration"
 _SHORTEST_DAY = 240
 """Minutes from which an absence may be one of a whole day: four hours, the shortest school day that
 states ask of the first grades."""
@@ -429,7 +429,7 @@ class EdFiNormalizer:
         for absence in self.timed:
             row, whole = absence.row, days.get(str(absence.row["school_id"]))
             kind = "minutes of a school that shows no whole day" if whole is None else "minutes"
-            self.sink.code("attendance_events", _MINUTES, kind, whole is not None)
+            self.sink.code("attendance_events", MINUTES, kind, whole is not None)
             if whole is None:
                 unknown += 1
                 row = row | {"status": "partial"}
@@ -438,7 +438,7 @@ class EdFiNormalizer:
             self._keep_attendance(row, absence.file, absence.line)
         if unknown:
             self.sink.note(
-                f"Absences of so many minutes ({_MINUTES}), at schools where none is as long as a"
+                f"Absences of so many minutes ({MINUTES}), at schools where none is as long as a"
                 f" day ({_SHORTEST_DAY} minutes or more): {unknown:,}. How much of the day they are"
                 " is not known, so that they count as no absence; EventDuration can say it in days."
             )
@@ -684,7 +684,7 @@ def _minutes_missed(
     duration in minutes of the school attendance event".
     """
     duration = record.text("AttendanceEvent", "EventDuration") or record.text("EventDuration")
-    minutes = record.text(_MINUTES)
+    minutes = record.text(MINUTES)
     is_open = is_absence(code.status) and row["absent_share"] is None and not duration
     return float(minutes) if is_open and minutes and _is_above_0(minutes) else None
 
