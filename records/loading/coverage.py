@@ -12,6 +12,9 @@ it began, and fewer than `FEWEST_SHARE` of them did; never at a school with fewe
 `USUAL_SHARE` of its students. The same is asked of all schools together, so that one day on which
 nobody has taken attendance yet, or a holiday that the calendar lists, is missing at small schools
 too. The state of a day rests on nothing that came after it.
+
+A school that records who was there, and up to the day hardly an absence, is missing too: a student
+without an entry may have been absent, or nobody entered it.
 """
 
 from __future__ import annotations
@@ -43,10 +46,20 @@ FEWEST_STUDENTS = 20
 """At a smaller school a run of days is never doubted: a handful of students may well have a good
 autumn, and another child's moving there must not change what is said of this one."""
 
+FEWEST_ABSENCES = 0.0025
+"""Absences for each presence on record, below which a school does not record absences: about 6% of
+days are missed, so that a list of both has twenty times as many."""
+
 _QUERY = """
 with entries as (
   select school_id, date, count(distinct student_id) as entries
   from attendance_events group by all
+), presences as (
+  select school_id, date,
+    sum(count(*) filter (status = 'present')) over so_far as present,
+    sum(count(*) filter (status not in ('present', 'tardy'))) over so_far as absent
+  from attendance_events group by school_id, date
+  window so_far as (partition by school_id order by date)
 ), stays as (
   select student_id, school_id, entry_date, exit_date, coalesce(calendar_code, '') as code
   from school_enrollments
@@ -113,10 +126,12 @@ with entries as (
 select s.school_id, s.date,
   case
     when s.is_missing or (d.is_missing and s.is_thin) then 'missing'
+    when coalesce(p.absent < $fewest_absences * p.present, false) then 'missing'
     when s.entries > 0 then 'taken'
     else 'quiet'
   end as state
 from judged s join judged d on s.date = d.date and d.school_id is null
+asof left join presences p on s.school_id = p.school_id and s.date >= p.date
 where s.school_id is not null
 """
 
@@ -156,9 +171,24 @@ def write_coverage(folder: Path, *, understands_attendance: bool) -> None:
                     "expected": EXPECTED_ENTRIES,
                     "fewest": FEWEST_SHARE,
                     "students": FEWEST_STUDENTS,
+                    "fewest_absences": FEWEST_ABSENCES,
                 },
             )
             write_sorted([states], target, TABLES["attendance_taken"])
+
+
+def schools_without_absences(folder: Path) -> list[str]:
+    """The schools of a snapshot that record who was there, and hardly an absence."""
+    with duckdb.connect() as engine:
+        if "attendance_events" not in create_views(engine, folder):
+            return []
+        schools = engine.sql(
+            "select school_id from attendance_events group by school_id having"
+            " count(*) filter (status not in ('present', 'tardy'))"
+            " < $fewest_absences * count(*) filter (status = 'present') order by school_id",
+            params={"fewest_absences": FEWEST_ABSENCES},
+        )
+        return [school for (school,) in schools.fetchall()]
 
 
 def _enrollments(engine: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:

@@ -21,7 +21,7 @@ from records.canonical.quarantine import BadRow
 from records.canonical.schema import TABLES, CanonicalTable
 from records.connectors.protocol import Connector, SourceRefused
 from records.identity.aliases import Identities
-from records.loading.coverage import write_coverage
+from records.loading.coverage import schools_without_absences, write_coverage
 from records.loading.load_report import CodeCounts, LoadReport, source_key
 from records.loading.not_brought import (
     columns_not_brought,
@@ -65,6 +65,7 @@ _CORRECTED_ABSENCE = (
 )
 """The absence of a whole day on which the student is late, or present, too."""
 
+_NAMED_SCHOOLS = 10
 _CORRECTED_BY = {"tardy": "late", "present": "present"}
 """Status of a day on which the student came to school -> what it says of the student."""
 
@@ -111,6 +112,7 @@ def write_tables(
         write_coverage(
             sink.staging, understands_attendance=_understands_attendance(report, remaining)
         )
+        _note_presence_alone(sink)
         write_quarantine(engine, sink, previous, remaining)
         report.rows = _row_counts(sink.staging)
         report.waiting, report.waiting_students = waiting_counts(sink.staging)
@@ -588,6 +590,19 @@ def _one_row_per_key(
         sink.count(file).duplicates += count
         sink.count(file).kept -= count
     return ranked.filter("_rank = 1")
+
+
+def _note_presence_alone(sink: StagingSink) -> None:
+    schools = schools_without_absences(sink.staging)
+    if schools:
+        listed = ", ".join(schools[:_NAMED_SCHOOLS]) + (
+            f" and {len(schools) - _NAMED_SCHOOLS:,} more" if len(schools) > _NAMED_SCHOOLS else ""
+        )
+        sink.note(
+            "Schools that send who was there, and hardly an absence: a day without an entry may be"
+            " an absence, or a day on which nobody entered anything, so that their attendance stays"
+            f" unknown until they send absences: {listed}"
+        )
 
 
 def _without_corrected_absences(

@@ -17,7 +17,7 @@ Fields = dict[str, str]
 Roster = dict[str, dict[str, Fields]]
 
 HEADERS = {
-    "orgs.csv": "name,type",
+    "orgs.csv": "name,type,parentSourcedId",
     "academicSessions.csv": "title,type,startDate,endDate,schoolYear",
     "users.csv": (
         "enabledUser,orgSourcedIds,role,username,givenName,familyName,email,grades,password,"

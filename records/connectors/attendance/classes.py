@@ -59,6 +59,17 @@ class MeetingDays:
             section for section in sections if self.periods[section] & self.held[section[0], day]
         }
 
+    def slots(self, sections: Collection[Section]) -> dict[Section, frozenset[str] | Section]:
+        """Sections by the periods in which they meet: nobody is in two classes at once.
+
+        A section of unknown periods is by itself; so is each where all have the same ones, which
+        then tell nothing apart.
+        """
+        slots = {
+            section: frozenset(self.periods.get(section, ())) or section for section in sections
+        }
+        return slots if len(set(slots.values())) > 1 else {section: section for section in slots}
+
 
 @dataclass
 class KindsOfDay:
@@ -193,15 +204,18 @@ class ClassAttendance:
             recorded = (student, day) in self.days_recorded[school]
             if school in read_by_day or recorded or not sections:
                 continue
-            classes = stated
+            classes, own = stated, self._sections_of(student, school, day)
+            slots = self.meetings.slots(own.union(sections))
+            missed = _by_slot(sections, slots)
             if classes is None:
-                own = self._sections_of(student, school, day)
                 meeting = self._meeting(own, day, of_kinds[school])
                 if meeting is not None and not meeting.issuperset(own.intersection(sections)):
                     meeting = None  # one that does not meet was missed: the schedule is not theirs
                 classes = _classes_of(own, meeting, seen[school])
+                if len(missed) < len(sections):
+                    classes = min(classes, len({slots[name] for name in meeting or own} or missed))
             file, line = self.places[(school, student, day)]
-            for status, share in self.profile.missed_of_day(sections.values(), classes).items():
+            for status, share in self.profile.missed_of_day(missed, classes).items():
                 row: dict[str, Value] = {
                     "student_id": student,
                     "school_id": school,
@@ -243,6 +257,16 @@ def _classes_of(own: set[Section], meeting: set[Section] | None, seen: Counter[i
     if not own or (most < len(own) and seen[most] >= _MANY_DAYS):
         return most
     return len(own)
+
+
+def _by_slot(
+    missed: Mapping[Section, str], slots: Mapping[Section, frozenset[str] | Section]
+) -> list[str]:
+    """The status of each class missed: one for the sections that meet in the same periods."""
+    statuses: dict[frozenset[str] | Section, str] = {}
+    for section, status in missed.items():
+        statuses[slots[section]] = max(statuses.get(slots[section], status), status)
+    return list(statuses.values())
 
 
 def is_absence(status: str) -> bool:

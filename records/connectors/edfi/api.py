@@ -220,6 +220,8 @@ RESOURCES: tuple[EdFiResource, ...] = (
         _fields(
             "entryDate",
             "exitWithdrawDate",
+            "exitWithdrawTypeDescriptor",
+            "enrollmentTypeDescriptor",
             "entryGradeLevelDescriptor",
             "primarySchool",
             studentReference=_STUDENT,
@@ -236,6 +238,7 @@ RESOURCES: tuple[EdFiResource, ...] = (
             "eventDate",
             "attendanceEventCategoryDescriptor",
             "eventDuration",
+            "schoolAttendanceDuration",
             studentReference=_STUDENT,
             schoolReference=_SCHOOL,
         ),
@@ -271,6 +274,7 @@ RESOURCES: tuple[EdFiResource, ...] = (
             "title",
             "dueDate",
             "dateAssigned",
+            "maxPoints",
             sectionReference=_SECTION,
         ),
         "course, title and due date of gradebook_entries",
@@ -281,6 +285,8 @@ RESOURCES: tuple[EdFiResource, ...] = (
         _fields(
             "numericGradeEarned",
             "letterGradeEarned",
+            "pointsEarned",
+            "submissionStatusDescriptor",
             studentReference=_STUDENT,
             gradebookEntryReference=_fields("gradebookEntryIdentifier"),
         ),

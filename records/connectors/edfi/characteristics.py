@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from records.canonical.quarantine import BadValue, Value, convert_row
 from records.canonical.schema import PERIOD_CATEGORIES, TABLES
@@ -112,7 +112,9 @@ class StudentCharacteristics:
     _programs: dict[tuple[str, str], _Participation] = field(default_factory=dict)
     _demographics: dict[str, _Demographics] = field(default_factory=dict)
     _reported: set[str] = field(default_factory=set)
-    _newest: date = date.min
+    _newest_past: date = date.min
+    _newest_begun: date = date.min
+    _entries: Counter[date] = field(default_factory=Counter)
     _undecided: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def add_program(self, record: EdFiRecord) -> None:
@@ -209,15 +211,40 @@ class StudentCharacteristics:
         )
 
     def see_day(self, day: date | None) -> None:
-        """Take a day on which something began: the source knows the days up to it."""
-        if day is not None and day > self._newest:
-            self._newest = day
+        """Take a day on which something began, or is to begin."""
+        if day is not None and day > self._newest_begun:
+            self._newest_begun = day
 
-    def see_text(self, text: str | None) -> None:
-        """Take such a day as it is written; what is no date says nothing."""
-        if text and text[:10] > str(self._newest):
+    def see_enrollment(self, entered: date) -> None:
+        """Take the day on which a student entered a school, or is to enter it."""
+        self._entries[entered] += 1
+        self.see_day(entered)
+
+    def see_past(self, text: str | None) -> None:
+        """Take a day, as it is written, that was past when the source was: an absence, a test.
+
+        What is no date says nothing.
+        """
+        if text and text[:10] > str(self._newest_past):
             with suppress(ValueError):
-                self.see_day(date.fromisoformat(text[:10]))
+                self._newest_past = date.fromisoformat(text[:10])
+
+    @cached_property
+    def _is_past_known(self) -> bool:
+        """Whether days that were past reach into the school year of most enrollments.
+
+        What began is no sign of the present: students are enrolled, and programs planned, for the
+        year to come.
+        """
+        entries = sorted(self._entries.elements())
+        usual = entries[len(entries) // 2] if entries else date.min
+        return self._newest_past > date.min and self._newest_past >= usual
+
+    @cached_property
+    def _newest(self) -> date:
+        """The newest day that the source knows of, once all of it has been read."""
+        past, begun = self._newest_past, self._newest_begun
+        return past if self._is_past_known else max(past, begun)
 
     def finish(self, students: Mapping[str, tuple[str, int]]) -> None:
         """Write the facts of every student, and the days on which their programs ran.
@@ -266,20 +293,26 @@ class StudentCharacteristics:
         return any(learns_english(code) != "unknown" for code in codes)
 
     def _program_fact(self, student: str, characteristic: str) -> str | None:
-        """Whether it holds now. A program that ends on a day to come is open or not by the day, so
-        it is unknown here, and its days say it."""
+        """Whether it holds now. A program that begins or ends on a day to come is open or not by
+        the day, so it is unknown here, and its days say it."""
         known = self._programs.get((student, characteristic))
         if known is None:
             return None
         doubts = [known.is_unclear]
         for stay in known.stays:
-            if stay.last is not None:
+            if self._is_to_come(stay):
+                doubts.append(True)
+            elif stay.last is not None:
                 doubts.append(stay.last >= self._newest)
             elif self._is_in_doubt(stay):
                 doubts.append(True)
             else:
                 return "true"
         return None if any(doubts) else "false"
+
+    def _is_to_come(self, stay: _Stay) -> bool:
+        """Whether a program begins after the newest day that was past."""
+        return self._is_past_known and stay.first is not None and stay.first > self._newest
 
     def _is_in_doubt(self, stay: _Stay) -> bool:
         """Whether a program is open though all its services have ended."""

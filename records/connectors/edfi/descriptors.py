@@ -64,16 +64,50 @@ _SEXES = _plain_keys(
     ),
 )
 _PROFICIENCIES = _plain_keys(
-    true="Limited|LimitedYes|Limited Yes|Yes|LEP|EL|ELL|English Learner|English Language Learner",
+    true=(
+        "Limited|LimitedYes|Limited Yes|Yes|LEP|EL|ELL|English Learner|English Language Learner"
+        "|Limited English Proficient|Emergent Bilingual|EB|Multilingual Learner"
+    ),
     false=(
         "NotLimited|Not Limited|LimitedNo|Limited No|No|Not LEP|Non-LEP|Fluent|Limited Monitored"
         "|Limited Monitored 1|Limited Monitored 2|Limited Monitored 3|Limited Monitored 4"
         "|Monitored|Formerly Limited|Former LEP|Exited|Reclassified|Never Limited"
+        "|RFEP|Reclassified Fluent English Proficient|IFEP|Initial Fluent English Proficient"
+        "|FEP|Fluent English Proficient|EO|English Only|Former EL|Former ELL|Former English Learner"
+        "|Not EL|Non-EL|Not English Learner|English Proficient"
     ),
     unknown="Not Selected|Not Applicable|Not Specified|Unknown|Missing",
 )
 """Monitored students are "no longer receiving language instruction program services"
 (`MonitoredDescriptor`), so they are not learning English in such a program now."""
+
+
+_NO_STAYS = {
+    "noshow": "of a student who never came",
+    "neverattended": "of a student who never came",
+    "didnotattend": "of a student who never came",
+    "neverenrolled": "of a student who was never enrolled",
+    "invalidenrollment": "an invalid enrollment",
+    "enrolledinerror": "an invalid enrollment",
+    "preregistered": "of a student who is only registered for a later time",
+    "summer": "of a summer term, apart from the school year",
+}
+"""Start of an ExitWithdrawType or EnrollmentType, as `plain` has it -> why it is no time at a
+school. ExitWithdrawTypeDescriptor has No show and Invalid enrollment, EnrollmentTypeDescriptor of
+version 6 Preregistered and Summer; the others are districts' words for the same."""
+
+
+def never_a_stay(*codes: str | None) -> str | None:
+    """Why an enrollment with these codes is no time at a school; None for one that is."""
+    return next(
+        (
+            why
+            for code in codes
+            for start, why in _NO_STAYS.items()
+            if plain(code).startswith(start)
+        ),
+        None,
+    )
 
 
 def federal_group(codes: Iterable[str], *, hispanic: bool) -> tuple[str | None, str | None]:

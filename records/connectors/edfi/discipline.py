@@ -219,6 +219,10 @@ class DisciplineRecords:
             BadValue: the action's references say that the student's part is on record, and it is
                 not; or the incident is not.
         """
+        if not incident:
+            raise BadValue(
+                _BEHAVIOR_OF_STUDENT[0], "the action names no incident, and a row needs one"
+            )
         if action.names_parts:
             raise BadValue(
                 _BEHAVIOR_OF_STUDENT[0],
@@ -332,6 +336,7 @@ _IN_CLASS = (
     "privilege",
     "restitution",
     "contact",
+    "no action",
 )
 _REMOVED = ("suspen", "expul", "remov")
 

@@ -64,7 +64,13 @@ _RECORDS = {
 """The start of each file's name -> the records for which it is expected. A file of another name may
 hold them: StudentParent holds students in 2.0, StudentAttendance attendance in every version."""
 
-_CONTEXT = ("EducationOrganization", "EducationOrgCalendar", "MasterSchedule", "Student")
+_CONTEXT = (
+    "EducationOrganization",
+    "EducationOrgCalendar",
+    "MasterSchedule",
+    "Student",
+    "StudentEnrollment",
+)
 """Interchanges that are read first, because others refer to what is in them."""
 
 _INTERCHANGE = re.compile(rb"<(?:[\w.-]+:)?Interchange(\w+)")
@@ -199,7 +205,8 @@ def _starts_exactly(name: str, start: str) -> bool:
 
 
 def _reading_order(file: Path) -> tuple[int, str]:
-    """Context first (schools, calendar, courses), then students, then what refers to them."""
+    """Context first (schools, calendar, courses), then students and their enrollments, then the
+    rest."""
     interchange = _interchange(file)
     if interchange == "StudentParent":
         interchange = "Student"

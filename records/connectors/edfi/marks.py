@@ -22,6 +22,7 @@ from records.connectors.edfi.record import (
     COURSE_OFFERING,
     SCHOOL,
     SECTION,
+    STUDENT,
     EdFiRecord,
     says_yes,
     student_of,
@@ -30,8 +31,11 @@ from records.connectors.profiles.grades import (
     FEW_POINTS,
     HIGHEST_MARK,
     LETTERS,
+    NO_MARK,
     NUMBER,
     SCALES_OF_POINTS,
+    SUBMITTED,
+    UNFINISHED,
     GradeRules,
     MarkTerm,
     ScaleBySchool,
@@ -421,49 +425,125 @@ class CourseMarks:
         self.sink.quarantine(BadRow(mark.file, mark.line, "NumericGradeEarned", reason, mark.raw))
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """A mark of one piece of work that waits."""
+_ENTRY = ("GradebookEntryReference", "GradebookEntryIdentity")
 
+
+@dataclass(frozen=True, slots=True)
+class _PieceOfWork:
+    """A gradebook entry; `points_possible` is None, and `school` empty, where it is not known."""
+
+    values: dict[str, str | None]
+    points_possible: float | None
+    school: str
+
+
+@dataclass(frozen=True, slots=True)
+class _WorkMark:
     values: dict[str, Value]
     file: str
     line: int
 
 
 @dataclass
-class WorkMarks:
-    """The marks of single pieces of work of one source, in points of 100.
+class Gradebook:
+    """The marks of single pieces of work, in points of 100.
 
-    A number on a scale that nobody has put into points of 100 leaves the mark unknown, and is
-    counted; the piece of work is kept.
+    A mark is the share of the entry's MaxPoints that PointsEarned is, else NumericGradeEarned on
+    the scale of its school, else what the profile says of LetterGradeEarned. Work that is exempt or
+    was not submitted has none, whatever number stands beside it. Where nobody has said the scale,
+    numbers of a school that has none above 5 are those of a 4-point scale: their mark is unknown.
+
+    Args:
+        rules: the scales of the schools, and what the status of a submission means.
     """
 
     sink: RowSink
     rules: GradeRules = field(default_factory=GradeRules)
+    _entries: dict[str, _PieceOfWork] = field(default_factory=dict)
     _unknown: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._scales = ScaleBySchool(self._place, self._refuse)
+        self._scales = ScaleBySchool(self._keep_number, self._keep_unknown)
 
-    def add(self, record: EdFiRecord, texts: Mapping[str, str | None], school: str) -> None:
-        """Take a row of `gradebook_entries` without its mark, and the mark of its record.
+    def add_entry(self, record: EdFiRecord, titles: Mapping[str, str]) -> None:
+        """Take a piece of work.
 
         Raises:
-            BadValue: the mark is no number, or not one of points of 100.
+            BadValue: its MaxPoints is no number.
         """
-        values = convert_row(TABLES["gradebook_entries"], {**texts, "grade": None})
-        work = _Work(values, record.file, record.line)
-        text, scale = record.text("NumericGradeEarned"), self.rules.scale_of(school)
-        if not text:
-            self._keep(work, self.rules.worth(record.text("LetterGradeEarned")))
+        code = record.text(*COURSE_OFFERING, "LocalCourseCode")
+        title = record.text("Title") or record.text("GradebookEntryTitle")
+        self._entries[_entry_id(record)] = _PieceOfWork(
+            {
+                "course": titles.get(code or "", code),
+                "title": title,
+                "due_date": record.text("DueDate") or record.text("DateAssigned"),
+            },
+            _number_at(record, "MaxPoints"),
+            record.text(*COURSE_OFFERING, *SCHOOL) or record.text(*SECTION, *SCHOOL) or "",
+        )
+        self.sink.use(record.file)
+
+    def add_mark(self, record: EdFiRecord) -> None:
+        """Take a student's mark for a piece of work.
+
+        Raises:
+            BadValue: it names no student or no piece of work, or its mark is no number.
+        """
+        entry_id = _entry_id(record, *_ENTRY)
+        work = self._entries.get(entry_id)
+        values = convert_row(
+            TABLES["gradebook_entries"],
+            {
+                "student_id": record.text(*STUDENT),
+                "entry_id": entry_id,
+                **(work.values if work else {}),
+            },
+        )
+        status = record.code("SubmissionStatus") or ""
+        meaning = self.rules.score_status(status)
+        if status:
+            self.sink.code("gradebook_entries", "SubmissionStatus", status, meaning is not None)
+        if meaning == NO_MARK:
+            self.sink.ignore(record.file, f"work without a mark ({shown(status)})")
             return
-        number = number_of(text)
-        if number is None:
-            self._code(text, understood=False)
-            raise BadValue(
-                "NumericGradeEarned", f"NumericGradeEarned is {text!r}; it must be a number"
+        earned, number = (
+            _number_at(record, name) for name in ("PointsEarned", "NumericGradeEarned")
+        )
+        most = work.points_possible if work else None
+        mark = _WorkMark(values, record.file, record.line)
+        points = number if earned is None else earned
+        if meaning is None or meaning == UNFINISHED or (meaning == SUBMITTED and points == 0):
+            self._unknown["submission is not graded, or whose SubmissionStatus is not known"] += 1
+            self._keep(mark)
+        elif earned is not None and most:
+            self._keep(_with_points(mark, _share(earned, most)))
+        elif number is None:
+            letter = self.rules.worth(record.text("LetterGradeEarned"))
+            if earned is not None and letter is None:
+                self._unknown["entry has no MaxPoints above 0"] += 1
+            self._keep(_with_points(mark, letter))
+        else:
+            school = record.text(*_ENTRY, *COURSE_OFFERING, *SCHOOL) or (
+                work.school if work else ""
             )
-        points, is_percent = number
+            self._add_number(record, mark, most, school or "")
+
+    def _add_number(
+        self, record: EdFiRecord, mark: _WorkMark, most: float | None, school: str
+    ) -> None:
+        """Take a mark by its NumericGradeEarned, on the scale of its school.
+
+        Raises:
+            BadValue: it is none of points of 100, and no other scale is stated.
+        """
+        text, scale = record.text("NumericGradeEarned") or "", self.rules.scale_of(school)
+        points, is_percent = number_of(text) or (0.0, False)
+        is_stated = is_percent or scale is not None
+        if not is_stated and most and most != _WHOLE and points <= most:
+            self._unknown["NumericGradeEarned is within MaxPoints: points, or points of 100"] += 1
+            self._keep(mark)
+            return
         if not 0 <= points <= HIGHEST_MARK:
             self._code(text, understood=False)
             raise BadValue(
@@ -472,44 +552,101 @@ class WorkMarks:
                 " points of 100",
             )
         if self.rules.is_left_out(scale) or (scale == LETTERS and not is_percent):
-            self._code(NUMBER)
-            self._keep(work, self.rules.worth(record.text("LetterGradeEarned")))
+            letter = self.rules.worth(record.text("LetterGradeEarned"))
+            self._keep_number(_with_points(mark, letter))
         elif scale in SCALES_OF_POINTS and not is_percent:
             known = self.rules.in_points(scale, points)
             self._code(NUMBER if known is not None else text, understood=known is not None)
             if known is None:
-                self._unknown[
-                    f'that [grades.points."{scale}"] does not put into points of 100'
-                ] += 1
-            self._keep(work, known)
-        elif is_percent or scale is not None:
-            self._place(replace(work, values=values | {"grade": points}))
+                self._unknown[f'number [grades.points."{scale}"] does not put into points'] += 1
+            self._keep(_with_points(mark, known))
+        elif is_stated:
+            self._keep_number(_with_points(mark, points))
         else:
-            self._scales.add(school, points, replace(work, values=values | {"grade": points}))
+            self._scales.add(school, points, _with_points(mark, points))
 
     def finish(self) -> None:
-        """Settle the marks that waited, and name those that stay unknown."""
+        """Write the marks that waited, and say which are unknown."""
         self._scales.finish()
-        for why, count in self._unknown.items():
+        for why, count in self._unknown.most_common():
             self.sink.note(
-                f"Marks of pieces of work {why}: {count:,}; they stay unknown until [grades] of"
-                " profiles/edfi.toml states the scale and what it is worth"
+                f"Marks of single pieces of work that stay unknown, whose {why}: {count:,}"
             )
 
-    def _place(self, work: _Work) -> None:
+    def _keep(self, mark: _WorkMark) -> None:
+        self.sink.keep("gradebook_entries", mark.values, mark.file, mark.line)
+
+    def _keep_number(self, mark: _WorkMark) -> None:
         self._code(NUMBER)
-        self.sink.keep("gradebook_entries", work.values, work.file, work.line)
-
-    def _refuse(self, work: _Work) -> None:
-        self._code(FEW_POINTS, understood=False)
-        self._unknown["that look like a 4-point scale, as none of their school is above 5"] += 1
-        self._keep(work, None)
-
-    def _keep(self, work: _Work, grade: float | None) -> None:
-        self.sink.keep("gradebook_entries", work.values | {"grade": grade}, work.file, work.line)
+        self._keep(mark)
 
     def _code(self, code: str, *, understood: bool = True) -> None:
         self.sink.code("gradebook_entries", _WORK_MARK, code, understood)
+
+    def _keep_unknown(self, mark: _WorkMark) -> None:
+        self._code(FEW_POINTS, understood=False)
+        self._unknown["numbers look like a 4-point scale: none of their school is above 5"] += 1
+        self._keep(_with_points(mark, None))
+
+
+_WHOLE = 100.0
+_HIGHEST_SHARE = 200.0
+"""Points of 100 of one piece of work: with extra credit, no more than twice what it has."""
+
+
+def _share(earned: float, most: float) -> float:
+    share = 100.0 * earned / most
+    if share > _HIGHEST_SHARE:
+        raise BadValue(
+            "PointsEarned",
+            f"PointsEarned is {earned:g}, and its GradebookEntry has MaxPoints {most:g}; it must be"
+            " at most twice that",
+        )
+    return share
+
+
+def _with_points(mark: _WorkMark, points: float | None) -> _WorkMark:
+    return replace(mark, values=mark.values | {"grade": points})
+
+
+def _number_at(record: EdFiRecord, name: str) -> float | None:
+    """The number of an element, None where there is none.
+
+    Raises:
+        BadValue: it is no number, or below 0.
+    """
+    text = record.text(name)
+    if not text:
+        return None
+    read = number_of(text)
+    if read is None or read[0] < 0:
+        raise BadValue(name, f"{name} is {text!r}; it must be a number, 0 or more")
+    return read[0]
+
+
+def _entry_id(record: EdFiRecord, *within: str) -> str:
+    """What names a piece of work: an identifier, or before version 4 its title, day and section.
+
+    Raises:
+        BadValue: neither is there.
+    """
+    identifier = record.text(*within, "GradebookEntryIdentifier")
+    if identifier:
+        return identifier
+    offering = (*within, *COURSE_OFFERING)
+    parts = (
+        record.text(*within, "GradebookEntryTitle"),
+        record.text(*within, "DateAssigned"),
+        record.text(*offering, *SCHOOL),
+        record.text(*offering, "LocalCourseCode"),
+        record.text(*within, *SECTION, "SectionIdentifier"),
+    )
+    if not parts[0]:
+        raise BadValue(
+            "GradebookEntryIdentifier",
+            "GradebookEntryIdentifier is empty, and so is GradebookEntryTitle: a row needs one",
+        )
+    return " ".join(part for part in parts if part)
 
 
 def _points(mark: _Mark) -> float:

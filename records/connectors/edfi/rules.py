@@ -21,12 +21,13 @@ from records.connectors.edfi.characteristics import (
     PROGRAM_CHARACTERISTICS,
     StudentCharacteristics,
 )
+from records.connectors.edfi.descriptors import never_a_stay
 from records.connectors.edfi.discipline import DisciplineRecords
-from records.connectors.edfi.marks import CourseMarks, GradingPeriods, WorkMarks
+from records.connectors.edfi.marks import CourseMarks, Gradebook, GradingPeriods
 from records.connectors.edfi.record import COURSE_OFFERING as _COURSE_OFFERING
 from records.connectors.edfi.record import SCHOOL as _SCHOOL
-from records.connectors.edfi.record import SECTION, EdFiRecord, says_yes, student_of
 from records.connectors.edfi.record import STUDENT as _STUDENT
+from records.connectors.edfi.record import EdFiRecord, says_yes, student_of
 from records.connectors.edfi.school_days import CalendarKind, SchoolCalendar, Term
 from records.connectors.grade_levels import grade_level
 from records.connectors.profiles.profile import (
@@ -35,6 +36,7 @@ from records.connectors.profiles.profile import (
     SourceProfile,
     standard_profile,
 )
+from records.connectors.profiles.survey import MINUTES
 from records.connectors.protocol import RowSink
 
 NEVER_STORED_KINDS = {
@@ -46,6 +48,10 @@ NEVER_STORED_KINDS = {
 }
 _CLASS = "class"
 """The part of a day that an entry from a single class is about."""
+
+_SHORTEST_DAY = 240
+"""Minutes from which an absence may be one of a whole day: four hours, the shortest school day that
+states ask of the first grades."""
 
 _DAYS_PAST = {
     "StudentSchoolAttendanceEvent": (("AttendanceEvent", "EventDate"), ("EventDate",)),
@@ -62,6 +68,16 @@ class _PendingRow:
     file: str
     line: int
     values: dict[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _TimedAbsence:
+    """An absence of which the minutes are on record, and not how much of the day they are."""
+
+    row: dict[str, Value]
+    minutes: float
+    file: str
+    line: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,24 +105,24 @@ class EdFiNormalizer:
     students: dict[str, _PendingRow] = field(default_factory=dict)
     repeated_students: list[_PendingRow] = field(default_factory=list)
     stays: dict[str, list[_Stay]] = field(default_factory=dict)
+    never_at: dict[str, set[str]] = field(default_factory=dict)
     attendance_schools: dict[str, Counter[str]] = field(default_factory=dict)
     course_titles: dict[str, str] = field(default_factory=dict)
-    gradebook: dict[str, dict[str, str | None]] = field(default_factory=dict)
     grading_periods: GradingPeriods = field(init=False)
     providers: dict[str, str] = field(default_factory=dict)
     interventions: dict[str, dict[str, str | None]] = field(default_factory=dict)
     newest_record: str = ""
+    timed: list[_TimedAbsence] = field(default_factory=list)
     part_days: Counter[tuple[Value, ...]] = field(default_factory=Counter)
     marks: CourseMarks = field(init=False)
-    work: WorkMarks = field(init=False)
-    work_schools: dict[str, str] = field(default_factory=dict)
+    gradebook: Gradebook = field(init=False)
     discipline: DisciplineRecords = field(init=False)
     facts: StudentCharacteristics = field(init=False)
 
     def __post_init__(self) -> None:
         self.grading_periods = GradingPeriods(self.profile.grades)
         self.marks = CourseMarks(self.sink, self.profile.grades)
-        self.work = WorkMarks(self.sink, self.profile.grades)
+        self.gradebook = Gradebook(self.sink, self.profile.grades)
         self.discipline = DisciplineRecords(self.sink)
         self.facts = StudentCharacteristics(
             self.sink, self.profile.programs, self.withheld_characteristics
@@ -133,7 +149,7 @@ class EdFiNormalizer:
             return
         for path in _DAYS_PAST.get(record.kind, ()):
             text = record.text(*path)
-            self.facts.see_text(text)
+            self.facts.see_past(text)
             self.newest_record = max(self.newest_record, (text or "")[:10])
 
     def finish(self) -> None:
@@ -147,11 +163,12 @@ class EdFiNormalizer:
                 " attendance, and grade levels stay empty."
             )
         self.marks.finish()
-        self.work.finish()
+        self.gradebook.finish()
         self.discipline.finish()
         self.facts.finish(
             {student: (pending.file, pending.line) for student, pending in self.students.items()}
         )
+        self._keep_timed_absences()
         self.classes.finish(self.calendar.finish())
         self.parts.finish()
 
@@ -248,9 +265,14 @@ class EdFiNormalizer:
         kinds = {event: self.profile.is_school_day(event) for event in events}
         for event, kind in kinds.items():
             self.sink.code("calendar", "CalendarEvent", event, kind is not None)
+        code = record.text(*identity, "CalendarCode") or ""
+        if self.profile.is_closed(events):
+            self.calendar.close_planned(row, code)
         if self.profile.has_classes(events):
-            code = record.text(*identity, "CalendarCode") or ""
-            self.calendar.add_school_day(row, code, record.file, record.line)
+            is_planned = self.profile.is_only_planned(events)
+            self.calendar.add_school_day(
+                row, code, record.file, record.line, is_only_planned=is_planned
+            )
         elif None in kinds.values():
             self.sink.ignore(
                 record.file, "CalendarDate of a kind whose meaning the profile does not state"
@@ -310,7 +332,19 @@ class EdFiNormalizer:
         row = convert_row(TABLES["school_enrollments"], texts)
         entered, left = row["entry_date"], row["exit_date"]
         assert isinstance(entered, date)
-        self.facts.see_day(entered)
+        stays = self.stays.setdefault(student_id or "", [])
+        unused = never_a_stay(record.code("EnrollmentType"), record.code("ExitWithdrawType"))
+        if unused is not None:
+            self.never_at.setdefault(student_id or "", set()).add(school or "")
+            self.sink.ignore(record.file, f"{record.kind}: {unused}")
+            return
+        if isinstance(left, date) and left < entered:
+            raise BadValue(
+                "ExitWithdrawDate",
+                f"ExitWithdrawDate {left} is before EntryDate {entered}: the student was not there"
+                " on any day",
+            )
+        self.facts.see_enrollment(entered)
         self.sink.keep("school_enrollments", row, record.file, record.line)
         stay = _Stay(
             entered=entered,
@@ -319,7 +353,7 @@ class EdFiNormalizer:
             school=school or "",
             grade_level=texts["grade_level"],
         )
-        self.stays.setdefault(student_id or "", []).append(stay)
+        stays.append(stay)
 
     def attendance(self, record: EdFiRecord) -> None:
         in_section = record.kind == "StudentSectionAttendanceEvent"
@@ -335,6 +369,9 @@ class EdFiNormalizer:
             "absent_share": None if in_section else _absent_share(record, code),
         }
         row = convert_row(TABLES["attendance_events"], texts)
+        if self._was_never_at(str(row["student_id"]), str(row["school_id"])):
+            self.sink.ignore(record.file, "attendance at a school to which the student never came")
+            return
         if in_section and code.status in ("tardy", "present"):
             self.classes.came_to(str(row["student_id"]), row["date"], _section_of(record))  # type: ignore[arg-type]
         if in_section and is_absence(code.status):
@@ -358,14 +395,61 @@ class EdFiNormalizer:
                 row["part"] = _CLASS
             elif is_absence(code.status):
                 self.classes.missed_by_day(row)
-            if row["absent_share"] is not None:
-                entry = (row["student_id"], row["school_id"], row["date"], row["status"])
-                self.part_days[entry] += 1
-                row["part"] = str(self.part_days[entry]) if self.part_days[entry] > 1 else None
-            self.sink.keep("attendance_events", row, record.file, record.line)
+            minutes = None if in_section else _minutes_missed(record, code, row)
+            if minutes is not None:
+                self.timed.append(_TimedAbsence(row, minutes, record.file, record.line))
+            else:
+                self._keep_attendance(row, record.file, record.line)
         self.attendance_schools.setdefault(str(row["student_id"]), Counter())[
             str(row["school_id"])
         ] += 1
+
+    def _keep_attendance(self, row: dict[str, Value], file: str, line: int) -> None:
+        if row["absent_share"] is not None:
+            entry = (row["student_id"], row["school_id"], row["date"], row["status"])
+            self.part_days[entry] += 1
+            row["part"] = str(self.part_days[entry]) if self.part_days[entry] > 1 else None
+        self.sink.keep("attendance_events", row, file, line)
+
+    def _keep_timed_absences(self) -> None:
+        """Write the absences of which the minutes are on record, as shares of their school's day.
+
+        Where no absence of a school is as long as a day, it is not known how much of one it was.
+        """
+        lengths: dict[str, Counter[float]] = {}
+        for absence in self.timed:
+            if absence.minutes >= _SHORTEST_DAY:
+                of_school = lengths.setdefault(str(absence.row["school_id"]), Counter())
+                of_school[absence.minutes] += 1
+        days = {
+            school: max(counts, key=lambda minutes: (counts[minutes], minutes))
+            for school, counts in lengths.items()
+        }
+        unknown = 0
+        for absence in self.timed:
+            row, whole = absence.row, days.get(str(absence.row["school_id"]))
+            kind = "minutes of a school that shows no whole day" if whole is None else "minutes"
+            self.sink.code("attendance_events", MINUTES, kind, whole is not None)
+            if whole is None:
+                unknown += 1
+                row = row | {"status": "partial"}
+            elif absence.minutes < whole:
+                row = row | {"absent_share": absence.minutes / whole}
+            self._keep_attendance(row, absence.file, absence.line)
+        if unknown:
+            self.sink.note(
+                f"Absences of so many minutes ({MINUTES}), at schools where none is as long as a"
+                f" day ({_SHORTEST_DAY} minutes or more): {unknown:,}. How much of the day they are"
+                " is not known, so that they count as no absence; EventDuration can say it in days."
+            )
+
+    def _was_never_at(self, student: str, school: str) -> bool:
+        """Whether the student's enrollments at a school, those that were read before, are of none
+        that began.
+        """
+        return school in self.never_at.get(student, ()) and not any(
+            stay.school == school for stay in self.stays.get(student, ())
+        )
 
     def _attendance_code(self, record: EdFiRecord, in_section: bool) -> AttendanceCode:
         """What the record's code means; part of a class is no part of the day.
@@ -435,30 +519,10 @@ class EdFiNormalizer:
         self.sink.use(record.file)
 
     def gradebook_entry(self, record: EdFiRecord) -> None:
-        code = record.text(*_COURSE_OFFERING, "LocalCourseCode")
-        entry = record.text("GradebookEntryIdentifier") or ""
-        school = record.text(*_COURSE_OFFERING, *_SCHOOL) or record.text(*SECTION, *_SCHOOL)
-        self.work_schools[entry] = school or ""
-        self.gradebook[entry] = {
-            "course": self.course_titles.get(code or "", code),
-            "title": record.text("Title"),
-            "due_date": record.text("DueDate") or record.text("DateAssigned"),
-        }
-        self.sink.use(record.file)
+        self.gradebook.add_entry(record, self.course_titles)
 
     def student_gradebook_entry(self, record: EdFiRecord) -> None:
-        entry = record.text(
-            "GradebookEntryReference", "GradebookEntryIdentity", "GradebookEntryIdentifier"
-        )
-        texts = {
-            "student_id": record.text(*_STUDENT),
-            "entry_id": entry,
-        }
-        self.work.add(
-            record,
-            texts | self.gradebook.get(entry or "", {}),
-            self.work_schools.get(entry or "", ""),
-        )
+        self.gradebook.add_mark(record)
 
     def grade(self, record: EdFiRecord) -> None:
         if self.marks.leave_out(record):
@@ -571,7 +635,8 @@ class EdFiNormalizer:
         if stays:
             stay = max(stays, key=rank)
             return {"school_id": stay.school, "grade_level": stay.grade_level}
-        return {"school_id": attended.most_common(1)[0][0]} if attended else {}
+        is_unsaid = stays is None and attended
+        return {"school_id": attended.most_common(1)[0][0]} if is_unsaid else {}
 
 
 def _grade_level(code: str | None) -> int | None:
@@ -608,6 +673,24 @@ def _absent_share(record: EdFiRecord, code: AttendanceCode) -> str | None:
     if text is not None and _is_number(text) and 0 < float(text) < 1:
         return text
     return None if code.absent_share is None else repr(code.absent_share)
+
+
+def _minutes_missed(
+    record: EdFiRecord, code: AttendanceCode, row: dict[str, Value]
+) -> float | None:
+    """The minutes of an absence, where nothing else says how much of the day it was.
+
+    Source: Ed-Fi Data Standard, StudentSchoolAttendanceEvent.SchoolAttendanceDuration: "the
+    duration in minutes of the school attendance event".
+    """
+    duration = record.text("AttendanceEvent", "EventDuration") or record.text("EventDuration")
+    minutes = record.text(MINUTES)
+    is_open = is_absence(code.status) and row["absent_share"] is None and not duration
+    return float(minutes) if is_open and minutes and _is_above_0(minutes) else None
+
+
+def _is_above_0(text: str) -> bool:
+    return _is_number(text) and float(text) > 0
 
 
 def _school_year_text(record: EdFiRecord) -> str | None:

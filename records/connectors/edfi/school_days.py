@@ -51,6 +51,7 @@ class _ListedDay:
     calendar: str
     file: str
     line: int
+    is_only_planned: bool = False
     is_of_district: bool = False
 
 
@@ -88,12 +89,14 @@ class SchoolCalendar:
     without one: they are the days of a student of whom it is not known which calendar they follow.
     Calendars that follow one another are one. Those of single students, and those with less than
     half of the days of the fullest, say nothing of other students; those of staff nothing at all.
-    The days of a district are those of its schools that have no day of their own in that year.
+    The days of a district are those of its schools that have no day of their own in that year. A
+    day that one record plans and another of its calendar closes was closed.
     """
 
     sink: RowSink
     listed: list[_ListedDay] = field(default_factory=list)
     closed: set[tuple[str, date]] = field(default_factory=set)
+    planned_closed: set[tuple[str, date]] = field(default_factory=set)
     terms: list[Term] = field(default_factory=list)
     schools: set[str] = field(default_factory=set)
     districts: set[str] = field(default_factory=set)
@@ -105,7 +108,14 @@ class SchoolCalendar:
         """A calendar, and whom it is for."""
         self.kinds[school, school_year][calendar_digest(school, code)] = kind
 
-    def add_school_day(self, row: dict[str, Value], code: str, file: str, line: int) -> None:
+    def close_planned(self, row: dict[str, Value], code: str) -> None:
+        """A day, as a row of `calendar`, that has no classes where it was only planned."""
+        key = (calendar_digest(str(row["school_id"]), code), row["date"])
+        self.planned_closed.add(key)  # type: ignore[arg-type]
+
+    def add_school_day(
+        self, row: dict[str, Value], code: str, file: str, line: int, *, is_only_planned: bool
+    ) -> None:
         """A day with classes, as a row of `calendar`, and the code of its calendar."""
         school = str(row["school_id"])
         self.listed.append(
@@ -116,6 +126,7 @@ class SchoolCalendar:
                 calendar=calendar_digest(school, code),
                 file=file,
                 line=line,
+                is_only_planned=is_only_planned,
             )
         )
 
@@ -150,6 +161,12 @@ class SchoolCalendar:
             kind = self.kinds.get((listed.school, listed.school_year), {}).get(listed.calendar)
             if kind is not None and kind.is_of_staff:
                 self.sink.ignore(listed.file, "a day of a calendar of staff")
+            elif listed.is_only_planned and (listed.calendar, listed.day) in self.planned_closed:
+                self.closed.add((listed.school, listed.day))
+                if not listed.is_of_district:
+                    self.sink.ignore(
+                        listed.file, "a planned day that another record of its calendar closes"
+                    )
             elif _is_of_summer(listed.day, terms[listed.school]):
                 if not listed.is_of_district:
                     self.sink.ignore(

@@ -107,7 +107,11 @@ class OneRosterResource:
 
 
 RESOURCES: tuple[OneRosterResource, ...] = (
-    OneRosterResource("schools", "orgs.csv", {"type": "type", "name": "name"}),
+    OneRosterResource(
+        "schools",
+        "orgs.csv",
+        {"type": "type", "name": "name", "parentSourcedId": "parent.sourcedId"},
+    ),
     OneRosterResource(
         "academicSessions",
         "academicSessions.csv",

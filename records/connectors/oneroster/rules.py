@@ -124,7 +124,9 @@ def _extension(
 
 
 FILES: dict[str, SourceFile] = {
-    "orgs.csv": SourceFile(("sourcedId", "type"), ("status", "name"), "names of schools"),
+    "orgs.csv": SourceFile(
+        ("sourcedId", "type"), ("status", "name", "parentSourcedId"), "names of schools"
+    ),
     "academicSessions.csv": SourceFile(
         ("sourcedId", "type", "startDate", "endDate"),
         ("status", "title", "schoolYear"),
@@ -424,6 +426,7 @@ class OneRosterNormalizer:
         self.school_years = SchoolYears()
         self.schools: list[str] = []
         self.is_school: dict[str, bool] = {}
+        self.parents: dict[str, str] = {}
         self.classes: dict[str, _Class] = {}
         self.courses: dict[str, tuple[str, str]] = {}
         self.enrollments: dict[tuple[str, str, int], _SchoolEnrollment] = {}
@@ -654,7 +657,9 @@ class OneRosterNormalizer:
             if not self._is_live(record):
                 continue
             if record.fields["type"].strip().lower() != "school":
-                self.is_school[record.fields["sourcedId"].strip()] = False
+                part = record.fields["sourcedId"].strip()
+                self.is_school[part] = False
+                self.parents[part] = record.fields.get("parentSourcedId", "").strip()
                 self.sink.ignore(
                     record.file, f"not a school ({record.fields['type'].strip() or 'no type'})"
                 )
@@ -849,14 +854,22 @@ class OneRosterNormalizer:
     def _first_school(self, orgs: Iterable[str]) -> str | None:
         """The first of some organizations that is a school, or may be one; None without any.
 
-        An API lists every school. A file of organizations need not be whole.
+        A department is one of the school above it. An API lists every school. A file of
+        organizations need not be whole.
         """
         named = [org for org in orgs if org]
-        for org in named:
+        for org in (*named, *map(self._school_above, named)):
             if self.is_school.get(org):
                 return org
         lists_all = self.source.has_students_only and any(self.is_school.values())
         return next((org for org in named if not (lists_all or org in self.is_school)), None)
+
+    def _school_above(self, org: str) -> str:
+        """The school of which an organization is a part; empty where there is none."""
+        passed = {org}
+        while not self.is_school.get(org) and (above := self.parents.get(org, "")) not in passed:
+            passed.add(org := above)
+        return org if self.is_school.get(org) else ""
 
     def _own_grade(self, record: CsvRecord) -> _OwnGrade:
         text = record.fields.get("grades") or record.fields.get("grade", "")

@@ -147,10 +147,20 @@ class SourceProfile:
         A date planned as a school day and closed later has both: a storm or a holiday closes it,
         unless an event says that it was made up or began late.
         """
-        kinds = {fold(event): self.is_school_day(event) for event in events}
-        planned = {event for event, kind in kinds.items() if kind}
-        closes = {event for event, kind in kinds.items() if kind is False} - {"other"}
-        return bool(planned) and (not closes or planned != {_PLANNED} & planned)
+        listed = list(events)
+        planned = {fold(event) for event in listed if self.is_school_day(event)}
+        is_closed = self.is_closed(listed) and self.is_only_planned(listed)
+        return bool(planned) and not is_closed
+
+    def is_closed(self, events: Iterable[str]) -> bool:
+        """Whether one of these kinds of event closes a planned school day: a storm, a holiday."""
+        return any(
+            self.is_school_day(event) is False and fold(event) != "other" for event in events
+        )
+
+    def is_only_planned(self, events: Iterable[str]) -> bool:
+        """Whether these kinds of event plan a school day, and do not say that it was held."""
+        return {fold(event) for event in events if self.is_school_day(event)} == {_PLANNED}
 
     def is_summer(self, *names: str | None) -> bool:
         """Whether a term of these names is apart from the school year."""

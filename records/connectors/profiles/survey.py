@@ -24,6 +24,8 @@ from records.identity.aliases import KnownStudents
 from records.system.progress import ProgressCallback
 
 _MARKS = ("course_grades", "gradebook_entries")
+MINUTES = "SchoolAttendanceDuration"
+"""A column of Ed-Fi in minutes: it has no codes that a profile could explain."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ _SECTIONS = (
     ),
     _Section(
         "gradebook_entries",
-        ("scoreStatus",),
+        ("scoreStatus", "SubmissionStatus"),
         "[grades.score_statuses]",
         (f"Each status is one of: {', '.join(SCORE_STATUSES)}.",),
     ),
@@ -146,7 +148,8 @@ def draft_profile(uses: list[CodeUse], today: date, vendor: str | None = None) -
         f"# Each code is one of: {', '.join((*ATTENDANCE_STATUSES, IGNORED))};",
         '# with parts of a day: HD = { status = "absent_excused", absent_share = 0.5 }',
     ]
-    lines += _questions((use for use in asked if use.table == "attendance_events"), '"..."')
+    attendance = (use for use in asked if use.table == "attendance_events")
+    lines += _questions((use for use in attendance if use.column != MINUTES), '"..."')
     events = _questions((use for use in asked if use.table == "calendar"), "")
     if events:
         lines += ["", "[calendar]", "# Put each of these events into one of the two lists."]

@@ -753,3 +753,18 @@ def test_an_absence_from_one_class_is_not_an_absent_day(tmp_path: Path):
         (2, "absent_unexcused"),
         (3, "tardy"),
     ]
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.2"])
+def test_a_department_is_part_of_the_school_above_it(version: str, tmp_path: Path):
+    made = roster(1)
+    made["orgs.csv"]["k1"]["parentSourcedId"] = "d1"
+    made["orgs.csv"]["dep"] = {"name": "Math", "type": "department", "parentSourcedId": "k1"}
+    made["orgs.csv"]["team"] = {"name": "Algebra", "type": "department", "parentSourcedId": "dep"}
+    made["orgs.csv"]["loop"] = {"name": "Loop", "type": "local", "parentSourcedId": "loop"}
+    made["users.csv"]["s0"]["orgSourcedIds"] = "team"
+    made["classes.csv"]["c1"]["schoolSourcedId"] = "loop"
+    made["enrollments.csv"]["e-s0"]["schoolSourcedId"] = "dep"
+    loaded_roster(made, tmp_path, version)
+    assert column(tmp_path, "students", "school_id") == {"s0": "k1"}
+    assert column(tmp_path, "school_enrollments", "school_id") == {"s0": "k1"}

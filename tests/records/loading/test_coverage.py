@@ -126,3 +126,42 @@ def test_what_no_source_speaks_of_is_named(tmp_path: Path):
     assert "attendance" not in named
     assert {"course grades", "behavior incidents", "English learners", "school meals"} <= set(named)
     assert "attendance" in not_on_record(snapshot_of(district({"oak": 30}, {}), tmp_path / "none"))
+
+
+def with_presence(made: Rows, school: str, size: int, days: list[date]) -> Rows:
+    """The district with an entry of each student of a school who has none, on these days."""
+    taken = {(row["student_id"], row["date"]) for row in made["attendance_events"]}
+    made["attendance_events"] += [
+        {"student_id": student, "school_id": school, "date": day, "status": "present"}
+        for day in days
+        for n in range(size)
+        if ((student := f"{school}{n:03}"), day) not in taken
+    ]
+    return made
+
+
+def test_a_school_that_records_only_who_was_there_says_nothing_of_absences(tmp_path: Path):
+    made = district({"large": 60, "small": 10}, {"small": dict.fromkeys(DAYS, 1)})
+    made = with_presence(made, "large", 57, DAYS)  # three are never there
+    snapshot = snapshot_of(made, tmp_path)
+    assert set(states_of(snapshot, "large")) == {"missing"}
+    assert set(states_of(snapshot, "small")) == {"taken"}
+    [note] = [note for note in notes_of(snapshot) if "hardly an absence" in note]
+    assert note.endswith(": large")
+
+
+def test_a_small_school_that_records_only_who_was_there_is_as_silent(tmp_path: Path):
+    made = district({"small": 8, "large": 60}, {"large": dict.fromkeys(DAYS, 4)})
+    snapshot = snapshot_of(with_presence(made, "small", 7, DAYS[::2]), tmp_path)
+    assert set(states_of(snapshot, "small")) == {"missing"}
+
+
+def test_a_school_that_records_both_counts_from_its_first_absence_on(tmp_path: Path):
+    made = district({"large": 60}, {"large": dict.fromkeys(DAYS[2:], 4)})
+    snapshot = snapshot_of(with_presence(made, "large", 60, DAYS), tmp_path)
+    assert states_of(snapshot, "large") == ["missing"] * 2 + ["taken"] * (len(DAYS) - 2)
+    assert not any("hardly an absence" in note for note in notes_of(snapshot))
+
+
+def notes_of(snapshot: Snapshot) -> list[str]:
+    return [note for source in snapshot.manifest["sources"] for note in source["notes"]]
