@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -121,10 +122,20 @@ def prism() -> Serving:
 
 @pytest.fixture(scope="session")
 def approved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a trained, audited and signed model, made once; each test copies it."""
+    """A home with a trained, audited and signed model, made once for all workers; each test copies
+    it.
+    """
     from tests.approved_home import make_approved_home
 
-    return make_approved_home(tmp_path_factory.mktemp("approved"))
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return make_approved_home(tmp_path_factory.mktemp("approved"))
+    home = tmp_path_factory.getbasetemp().parent / "approved"
+    with home.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not home.exists():
+            making = tmp_path_factory.mktemp("approved")
+            make_approved_home(making).rename(home)
+    return home
 
 
 @pytest.fixture(scope="session")
