@@ -110,6 +110,9 @@ _POWERSCHOOL_QUERIES = {
     "org.handrail.records.student.students": ("students", "school_enrollments", "characteristics"),
     "org.handrail.records.student.races": ("characteristics",),
     "org.handrail.records.student.reenrollments": (),
+    "org.handrail.records.school.bells": (),
+    "org.handrail.records.school.meetings": (),
+    "org.handrail.records.student.classes": (),
     "org.handrail.records.student.attendance": ("attendance_events",),
     "org.handrail.records.student.storedgrades": ("course_grades",),
 }

@@ -13,8 +13,10 @@ it began, and fewer than `FEWEST_SHARE` of them did; never at a school with fewe
 nobody has taken attendance yet, or a holiday that the calendar lists, is missing at small schools
 too. The state of a day rests on nothing that came after it.
 
-A school that records who was there, and up to the day hardly an absence, is missing too: a student
-without an entry may have been absent, or nobody entered it.
+A school that records who was there, and up to the day hardly an absence, is missing too, once
+`EXPECTED_ENTRIES` absences should have come beside so many presences: a student without an entry
+may have been absent, or nobody entered it. Never at a school with fewer students than
+`FEWEST_STUDENTS` either.
 """
 
 from __future__ import annotations
@@ -126,7 +128,8 @@ with entries as (
 select s.school_id, s.date,
   case
     when s.is_missing or (d.is_missing and s.is_thin) then 'missing'
-    when coalesce(p.absent < $fewest_absences * p.present, false) then 'missing'
+    when s.enrolled >= $students and p.present * $usual >= $expected
+      and p.absent < $fewest_absences * p.present then 'missing'
     when s.entries > 0 then 'taken'
     else 'quiet'
   end as state
@@ -184,9 +187,14 @@ def schools_without_absences(folder: Path) -> list[str]:
             return []
         schools = engine.sql(
             "select school_id from attendance_events group by school_id having"
-            " count(*) filter (status not in ('present', 'tardy'))"
+            " count(*) filter (status = 'present') * $usual >= $expected"
+            " and count(*) filter (status not in ('present', 'tardy'))"
             " < $fewest_absences * count(*) filter (status = 'present') order by school_id",
-            params={"fewest_absences": FEWEST_ABSENCES},
+            params={
+                "usual": USUAL_SHARE,
+                "expected": EXPECTED_ENTRIES,
+                "fewest_absences": FEWEST_ABSENCES,
+            },
         )
         return [school for (school,) in schools.fetchall()]
 

@@ -21,7 +21,11 @@ from records.canonical.quarantine import BadRow
 from records.canonical.schema import TABLES, CanonicalTable
 from records.connectors.protocol import Connector, SourceRefused
 from records.identity.aliases import Identities
-from records.loading.coverage import schools_without_absences, write_coverage
+from records.loading.coverage import (
+    FEWEST_STUDENTS,
+    schools_without_absences,
+    write_coverage,
+)
 from records.loading.load_report import CodeCounts, LoadReport, source_key
 from records.loading.not_brought import (
     columns_not_brought,
@@ -600,8 +604,9 @@ def _note_presence_alone(sink: StagingSink) -> None:
         )
         sink.note(
             "Schools that send who was there, and hardly an absence: a day without an entry may be"
-            " an absence, or a day on which nobody entered anything, so that their attendance stays"
-            f" unknown until they send absences: {listed}"
+            " an absence, or a day on which nobody entered anything. Their attendance stays unknown"
+            f" until they send absences; with fewer than {FEWEST_STUDENTS} students such a day"
+            f" counts as attended, so ask them: {listed}"
         )
 
 

@@ -15,6 +15,7 @@ Row = Mapping[str, Any]
 Rows = Mapping[str, Sequence[Row]]
 
 EXPECTED, USUAL, FEWEST, STUDENTS = 5.0, 0.05, 0.1, 20
+FEWEST_ABSENCES = 0.0025
 
 
 class Stay(NamedTuple):
@@ -106,13 +107,25 @@ def states(rows: Rows) -> dict[tuple[str, date], str]:
     result = {}
     for school, by_day in counts.items():
         own = missing_days(by_day)
-        for day, (entries, expected, _) in by_day.items():
+        for day, (entries, expected, enrolled) in by_day.items():
             thin = is_thin(entries, expected)
-            if day in own or (day in district and thin):
+            silent = enrolled >= STUDENTS and has_presences_alone(rows, school, day)
+            if day in own or (day in district and thin) or silent:
                 result[school, day] = "missing"
             else:
                 result[school, day] = "taken" if entries else "quiet"
     return result
+
+
+def has_presences_alone(rows: Rows, school: str, day: date) -> bool:
+    so_far = [
+        row["status"]
+        for row in rows["attendance_events"]
+        if row["school_id"] == school and row["date"] <= day
+    ]
+    present = so_far.count("present")
+    absent = len(so_far) - present - so_far.count("tardy")
+    return present * USUAL >= EXPECTED and absent < FEWEST_ABSENCES * present
 
 
 def is_thin(entries: int, expected: float) -> bool:

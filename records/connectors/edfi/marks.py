@@ -570,7 +570,8 @@ class Gradebook:
         self._scales.finish()
         for why, count in self._unknown.most_common():
             self.sink.note(
-                f"Marks of single pieces of work that stay unknown, whose {why}: {count:,}"
+                f"Marks of single pieces of work that stay unknown, whose {why}: {count:,}."
+                f"{_SCALE_CAN_BE_STATED if 'number' in why else ''}"
             )
 
     def _keep(self, mark: _WorkMark) -> None:
@@ -589,6 +590,9 @@ class Gradebook:
         self._keep(_with_points(mark, None))
 
 
+_SCALE_CAN_BE_STATED = (
+    " [grades] of profiles/edfi.toml can state the scale of each school and what it is worth."
+)
 _WHOLE = 100.0
 _HIGHEST_SHARE = 200.0
 """Points of 100 of one piece of work: with extra credit, no more than twice what it has."""

@@ -116,7 +116,7 @@ def test_a_school_of_fewer_than_twenty_is_never_doubted(
 
 
 def confirmed(value: float, measure: str = "attendance", year: int = 2026) -> ConfirmedFigure:
-    return ConfirmedFigure("oak", measure, value, year, "admin", NOW, "It is an online school")
+    return ConfirmedFigure("oak", measure, value, year, "admin", NOW, "It is an online school", 1)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,10 @@ OLDER_THAN_THE_DOCUMENT = {"ed-fi/studentDisciplineIncidentAssociations"}
 OLDER_FIELDS = {
     "ed-fi/grades": ["gradingPeriodReference.periodSequence"],
     "ed-fi/disciplineActions": ["studentDisciplineIncidentAssociations"],
+    "ed-fi/studentEducationOrganizationAssociations": [
+        "studentCharacteristics.beginDate",
+        "studentCharacteristics.endDate",
+    ],
 }
 """What Data Standard 3 and 4 have and 5.0 has no more."""
 NOT_IN_THE_DOCUMENT = NEWER_THAN_THE_DOCUMENT | OLDER_THAN_THE_DOCUMENT

@@ -450,7 +450,7 @@ def test_a_piece_of_work_of_ed_fi_is_marked_in_points_of_100(tmp_path: Path):
 def test_a_piece_of_work_on_a_scale_of_4_is_never_points_of_100(tmp_path: Path):
     report, marks = work_marks(tmp_path / "told", "3.7", "2", "0")
     assert marks == {"1": None, "2": None, "3": None}
-    assert any("look like a 4-point scale" in note and ": 3;" in note for note in report.notes)
+    assert any("look like a 4-point scale" in note and ": 3." in note for note in report.notes)
     _, marks = work_marks(tmp_path / "stated", "3.5", "2", "1", "92%", profile=FOUR_POINTS)
     assert marks == {"1": 90, "2": 75, "3": 62.5, "4": 92}
     _, marks = work_marks(tmp_path / "letters", "3.5", profile='[grades]\nscale = "letters"\n')

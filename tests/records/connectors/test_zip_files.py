@@ -80,9 +80,12 @@ def test_an_archive_of_one_folder_is_that_folder_and_a_macs_own_files_are_left_o
     with open_source_folder(tmp_path / "folder", tmp_path) as folder:
         assert folder == tmp_path / "folder"
     (tmp_path / "text").write_text("no archive")
-    for path in (tmp_path / "text", tmp_path / "nowhere"):
+    for path, why in (
+        (tmp_path / "text", "is not a folder or a ZIP file"),
+        (tmp_path / "nowhere", "does not exist; give a folder or a ZIP file"),
+    ):
         with (
-            pytest.raises(SourceRefused, match="is not a folder or a ZIP file"),
+            pytest.raises(SourceRefused, match=why),
             open_source_folder(path, tmp_path),
         ):
             pass
