@@ -223,7 +223,7 @@ def test_the_site_does_not_start_with_rules_that_have_a_mistake(home: Path):
 def test_other_rules_end_the_suggestions_until_a_new_audit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("HANDRAIL_TODAY", str(NOW.date()))
+    monkeypatch.setenv("HANDRAIL_TODAY", str(NOW.date() + timedelta(days=1)))
     approved = make_approved_home(tmp_path / "home")
     file = tmp_path / "own.toml"
     file.write_text(OWN)

@@ -44,7 +44,7 @@ def test_the_sample_loads_and_its_report_names_what_is_missing(shared_data: Path
 def test_wrong_use_is_one_plain_sentence_and_exit_two(tmp_path: Path):
     for arguments, part in (
         (("load", "excel", str(tmp_path)), "there is no source 'excel'; the sources are: edfi"),
-        (("load", "edfi", str(tmp_path / "nowhere")), "is not a folder"),
+        (("load", "edfi", str(tmp_path / "nowhere")), "does not exist; give a folder"),
         (("load", "edfi", str(tmp_path)), "holds no .xml file"),
         (("records", "status"), "handrail load"),
     ):

@@ -61,8 +61,7 @@ def test_the_first_load_brings_the_district_and_the_next_one_what_has_changed(
     code, output, _ = run(tmp_path / "home", source)
     assert code == 0 and "already was the current one" in output  # R37
     add_student(ods, 40)
-    done = run(tmp_path / "home", source)
-    assert done[0] == 0, done
+    assert run(tmp_path / "home", source)[0] == 0
     assert Snapshot.current(tmp_path / "home").manifest["rows"]["students"] == 7
 
 
@@ -78,8 +77,7 @@ def test_a_resource_that_is_closed_is_named_with_what_stays_empty(
 def test_a_resource_that_is_closed_after_it_was_read_refuses_the_load(
     ods: FakeEdFiApi, source: Path, tmp_path: Path
 ):
-    done = run(tmp_path / "home", source)
-    assert done[0] == 0, done
+    assert run(tmp_path / "home", source)[0] == 0
     before = Snapshot.current(tmp_path / "home").id
     ods.refused = {"ed-fi/studentSchoolAttendanceEvents": 403}
     code, output, error = run(tmp_path / "home", source)
@@ -105,8 +103,7 @@ def test_a_load_that_is_cut_short_is_one_sentence_and_the_old_records_serve(
     )
     assert "Traceback" not in error
     assert Snapshot.current(tmp_path / "home").id == before
-    done = run(tmp_path / "home", source)
-    assert done[0] == 0, done
+    assert run(tmp_path / "home", source)[0] == 0
     assert Snapshot.current(tmp_path / "home").manifest["rows"]["students"] == 7
 
 

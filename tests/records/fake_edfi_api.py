@@ -439,7 +439,7 @@ def add_student(ods: FakeEdFiApi, number: int) -> None:
                 "gradebookEntryIdentifier": f"e{number % 2}",
                 "namespace": _URI,
             },
-            "numericGradeEarned": 70.5 + number,
+            "numericGradeEarned": 70.5 + number % 30,
         },
     )
     ods.add(
